@@ -1,0 +1,104 @@
+"""Starting, failing and stopping a process.
+
+run(components)
+│  every component runs in a thread of its own
+│  SIGTERM, SIGINT or the first failure ends all
+▼
+drain, in the order given: doors first, then consumers and timers, the relay last, so that what was taken in still goes out
+▼
+the first failure is raised again; a component that does not stop in time is left behind by a hard exit
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+log = structlog.get_logger()
+
+_HARD_EXIT_CODE = 70
+
+
+class Component(Protocol):
+    """Something that runs until it is told to stop."""
+
+    name: str
+
+    def run(self, stop: threading.Event) -> None:
+        """Run until `stop` is set, then finish what is in hand and return. Raising ends the process."""
+        ...
+
+
+class _Running:
+    """A component in its thread."""
+
+    def __init__(self, component: Component, ended: threading.Event) -> None:
+        self.name = component.name
+        self.failure: BaseException | None = None
+        self.stop = threading.Event()
+        self._component = component
+        self._ended = ended
+        self.thread = threading.Thread(target=self._run, name=component.name, daemon=True)
+
+    def _run(self) -> None:
+        try:
+            self._component.run(self.stop)
+        except BaseException as error:
+            self.failure = error
+            log.exception("component_failed", component=self.name)
+        finally:
+            self._ended.set()
+
+
+def install_signal_handlers(stop: threading.Event) -> None:
+    """Let SIGTERM and SIGINT set `stop`. Call from the main thread."""
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        log.info("stop_requested", signal=signal.Signals(number).name)
+        stop.set()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
+
+
+def run(components: Sequence[Component], stop: threading.Event, *, grace: timedelta = timedelta(seconds=20)) -> None:
+    """Run components until `stop` is set or one of them ends, then drain them in the order given.
+
+    Args:
+        components: What runs, in the order in which it is to stop.
+        stop: Set from outside to end; set here when a component ends on its own.
+        grace: Time for all of the draining; past it the process exits hard.
+
+    Raises:
+        BaseException: What the first failing component raised.
+    """
+    running = [_Running(component, stop) for component in components]
+    for each in running:
+        each.thread.start()
+    log.info("started", components=[each.name for each in running])
+    stop.wait()
+    _drain(running, grace)
+    log.info("stopped")
+    for each in running:
+        if each.failure is not None:
+            raise each.failure
+
+
+def _drain(running: Sequence[_Running], grace: timedelta) -> None:
+    end = time.monotonic() + grace.total_seconds()
+    for each in running:
+        each.stop.set()
+        each.thread.join(max(0.1, end - time.monotonic()))
+        if each.thread.is_alive():
+            log.error("component_did_not_stop", component=each.name, grace_seconds=grace.total_seconds())
+            os._exit(_HARD_EXIT_CODE)

@@ -1,0 +1,88 @@
+"""Alembic for a schema per service.
+
+Every service's `migrations/env.py` calls `run_environment`; `paidan db migrate` calls `migrate` for all of them as the database's owner. Each schema
+has its own version table, and its own role, which owns nothing but may work in its schema and read identities.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alembic import command, context
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine, text
+
+from chassis.identity.tokens import SCHEMA as IDENTITY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import MetaData
+
+_LOCK = 7_214_021
+
+
+def run_environment(schema: str, metadata: MetaData) -> None:
+    """Run Alembic's environment for one schema; the whole content of each `env.py`."""
+    connection: Connection = context.config.attributes["connection"]
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        version_table_schema=schema,
+        include_schemas=True,
+        include_name=lambda name, kind, _parents: kind != "schema" or name == schema,
+        transaction_per_migration=False,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def configuration(directory: Path, connection: Connection) -> Config:
+    """Return Alembic's configuration for the migrations in `directory`, on an open connection."""
+    config = Config()
+    config.set_main_option("script_location", str(directory))
+    config.attributes["connection"] = connection
+    return config
+
+
+def migrate(url: str, directories: Mapping[str, Path]) -> Sequence[str]:
+    """Bring every schema to its newest version, in one transaction; two at once wait for each other.
+
+    Args:
+        url: The database, as a user that may create schemas and roles.
+        directories: Schema name → its `migrations` directory.
+
+    Returns:
+        Names of the schemas.
+    """
+    engine: Engine = create_engine(url)
+    everything = {IDENTITY: Path(__file__).parent / "identity" / "migrations", **directories}
+    try:
+        with engine.begin() as connection:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+            for schema, directory in everything.items():
+                _prepare(connection, schema)
+                command.upgrade(configuration(directory, connection), "head")
+                _grant(connection, schema)
+            for schema in directories:
+                connection.execute(text(f"GRANT USAGE ON SCHEMA {IDENTITY} TO paidan_{schema}"))
+                connection.execute(text(f"GRANT SELECT ON ALL TABLES IN SCHEMA {IDENTITY} TO paidan_{schema}"))
+    finally:
+        engine.dispose()
+    return list(everything)
+
+
+def _prepare(connection: Connection, schema: str) -> None:
+    connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {schema}"))
+    exists = connection.scalar(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": f"paidan_{schema}"})
+    if not exists:
+        connection.execute(text(f"CREATE ROLE paidan_{schema} NOLOGIN"))
+    connection.execute(text(f"GRANT paidan_{schema} TO CURRENT_USER"))
+
+
+def _grant(connection: Connection, schema: str) -> None:
+    role = f"paidan_{schema}"
+    connection.execute(text(f"GRANT USAGE ON SCHEMA {schema} TO {role}"))
+    connection.execute(text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}"))
+    connection.execute(text(f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO {role}"))

@@ -1,0 +1,193 @@
+"""PostgreSQL through SQLAlchemy Core: engine, bulk statements, unit of work."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Self
+
+from psycopg.types.json import Jsonb
+from sqlalchemy import JSON, Connection, Engine, Table, create_engine, make_url, text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from chassis import failpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+    from sqlalchemy.sql.elements import TextClause
+
+    from chassis.message import OutMessage
+    from chassis.outbox import Outbox
+
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]  # untyped in SQLAlchemy
+
+
+def build_engine(url: str, *, service: str, pool_size: int = 8) -> Engine:
+    """Build an engine whose connections work in the service's schema under the service's role.
+
+    Connects lazily. Statements end after 10 s, idle transactions after 30 s, waits for a lock after 5 s, so that no fault holds others up.
+
+    Args:
+        url: PostgreSQL in SQLAlchemy's form; its user must be a member of the role `paidan_<service>`.
+        service: Name of the service and of its schema.
+        pool_size: Connections kept open.
+    """
+    options = {
+        "role": f"paidan_{service}",
+        "search_path": service,
+        "timezone": "UTC",
+        "statement_timeout": "10s",
+        "lock_timeout": "5s",
+        "idle_in_transaction_session_timeout": "30s",
+    }
+    parsed = make_url(url)
+    extra = parsed.query.get("options", "")
+    joined = " ".join([str(extra), *(f"-c {name}={value}" for name, value in options.items())]).strip()
+    return create_engine(
+        parsed,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=5,
+        pool_pre_ping=False,
+        pool_recycle=1800,
+        connect_args={
+            "options": joined,
+            "application_name": f"paidan-{service}",
+            "connect_timeout": 3,
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+        },
+    )
+
+
+def bulk_insert(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, on_conflict_ignore: bool = False) -> None:
+    """Insert rows by one statement, whatever their number.
+
+    Args:
+        conn: Connection in a transaction.
+        table: Where to.
+        rows: All with the same keys: names of columns.
+        on_conflict_ignore: Leave rows out whose key is there already.
+    """
+    if rows:
+        conn.execute(_insert_statement(table, tuple(rows[0]), "ignore" if on_conflict_ignore else ""), _arrays(table, rows))
+
+
+def bulk_upsert(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, update: Sequence[str] | None = None) -> None:
+    """Insert rows, or update those whose primary key is there already, by one statement.
+
+    Args:
+        conn: Connection in a transaction.
+        table: Where to.
+        rows: All with the same keys: names of columns; no primary key twice.
+        update: Columns to update; all but the primary key if None.
+    """
+    if rows:
+        columns = tuple(rows[0])
+        key = {column.name for column in table.primary_key}
+        changed = tuple(update) if update is not None else tuple(name for name in columns if name not in key)
+        conn.execute(_insert_statement(table, columns, "update", changed), _arrays(table, rows))
+
+
+@lru_cache(maxsize=256)
+def _insert_statement(table: Table, columns: tuple[str, ...], on_conflict: str, changed: tuple[str, ...] = ()) -> TextClause:
+    name = f'"{table.schema}"."{table.name}"' if table.schema else f'"{table.name}"'
+    names = ", ".join(f'"{column}"' for column in columns)
+    selected = ", ".join(_selected(table, column) for column in columns)
+    arrays = ", ".join(f"CAST(:{column} AS {_array_type(table, column)})" for column in columns)
+    statement = f"INSERT INTO {name} ({names}) SELECT {selected} FROM unnest({arrays}) AS row({names})"  # noqa: S608 - names of columns, no values
+    key = ", ".join(f'"{column.name}"' for column in table.primary_key)
+    match on_conflict:
+        case "ignore":
+            statement += " ON CONFLICT DO NOTHING"
+        case "update":
+            assignments = ", ".join(f'"{column}" = EXCLUDED."{column}"' for column in changed)
+            statement += f" ON CONFLICT ({key}) DO UPDATE SET {assignments}"
+    return text(statement)
+
+
+def _is_array(table: Table, column: str) -> bool:
+    return isinstance(table.c[column].type, ARRAY)
+
+
+def _selected(table: Table, column: str) -> str:
+    # unnest flattens arrays of arrays, so that an array column travels as JSON.
+    if not _is_array(table, column):
+        return f'row."{column}"'
+    element = table.c[column].type.compile(_DIALECT)
+    return f'CAST(ARRAY(SELECT jsonb_array_elements_text(row."{column}")) AS {element})'
+
+
+def _array_type(table: Table, column: str) -> str:
+    if _is_array(table, column):
+        return "jsonb[]"
+    return f"{table.c[column].type.compile(_DIALECT)}[]"
+
+
+def _arrays(table: Table, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    return {column: [_bound(table, column, row[column]) for row in rows] for column in rows[0]}
+
+
+def _bound(table: Table, column: str, value: object) -> object:
+    if value is not None and isinstance(table.c[column].type, (JSON, JSONB, ARRAY)):
+        return Jsonb(list(value) if isinstance(value, tuple) else value)
+    return value
+
+
+class SqlUnitOfWork:
+    """One transaction with the messages that it publishes. Rolls back on leaving unless `commit` was called.
+
+    with uow:
+        handler(uow, command)
+        uow.commit()
+    """
+
+    def __init__(self, engine: Engine, outbox: Outbox) -> None:
+        self._engine = engine
+        self._outbox = outbox
+        self._connection: Connection | None = None
+        self._messages: list[OutMessage] = []
+
+    def __enter__(self) -> Self:
+        """Open the transaction."""
+        self._connection = self._engine.connect()
+        self._messages = []
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        """Roll back what was not committed and give the connection back."""
+        connection, self._connection = self.connection, None
+        connection.close()
+
+    @property
+    def connection(self) -> Connection:
+        """The open transaction's connection.
+
+        Raises:
+            RuntimeError: The unit of work is not open.
+        """
+        if self._connection is None:
+            message = "the unit of work is not open: use it in a with statement"
+            raise RuntimeError(message)
+        return self._connection
+
+    def publish(self, message: OutMessage) -> None:
+        """Publish a message if and only if the transaction commits. Lock the row that it tells of first: order of `publish` under that lock is order on the topic."""
+        self._messages.append(message)
+
+    def flush(self) -> None:
+        """Write what repositories hold back. Subclasses extend it and call it last."""
+        self._outbox.append(self.connection, self._messages)
+
+    def commit(self) -> None:
+        """Write everything, commit, and wake the relay."""
+        self.flush()
+        failpoint.reach("transaction.before_commit")
+        self.connection.commit()
+        failpoint.reach("transaction.after_commit")
+        published, self._messages = bool(self._messages), []
+        if published:
+            self._outbox.wake()
