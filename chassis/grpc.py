@@ -1,6 +1,6 @@
 """The gRPC door: one server for every service.
 
-    RPC ──► who calls? ──► may this role? ──► room? ──► unary: a thread of a bounded pool ──► servicer ──► answer, or a refusal as rich error
+    RPC ──► room? ──► who calls? ──► may this role? ──► unary: a thread of a bounded pool ──► answer, or a refusal as rich error
                                                     └─► stream: a coroutine; holds no thread
 
 The server runs on an event loop in one thread, so that thousands of open streams cost no threads; unary methods are plain functions in a
@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -33,7 +32,8 @@ from chassis import trace
 from chassis.refusal import Refusal, RefusalKind
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+    import threading
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 
     from google.protobuf.message import Message
 
@@ -80,7 +80,7 @@ _deadline: contextvars.ContextVar[float | None] = contextvars.ContextVar("deadli
 
 
 class SlowReader(Exception):
-    """Thrown into a streaming method whose reader did not take a message in time; the method may raise a refusal that says how to resume."""
+    """Thrown into a streaming method whose reader did not take a message in time; it may raise a refusal that says how to resume."""
 
 
 def current_caller() -> Caller:
@@ -177,7 +177,7 @@ class GrpcServer:
         await servicer.set("", health_pb2.HealthCheckResponse.SERVING)
         await servicer.set(self._service.name, health_pb2.HealthCheckResponse.SERVING)
         log.info("serving", address=self._address, health_address=self._health_address)
-        while not stop.is_set():
+        while not stop.is_set():  # noqa: ASYNC110 - the event is another thread's
             await asyncio.sleep(_STOP_POLL_SECONDS)
         await servicer.enter_graceful_shutdown()
         await asyncio.sleep(self._drain_notice.total_seconds())
@@ -195,6 +195,14 @@ def _bind(server: grpc.aio.Server, address: str) -> None:
     if bound == 0:
         message = f"cannot listen on {address}"
         raise OSError(message)
+
+
+class _Answered(Exception):
+    """An error with the status that answers it."""
+
+    def __init__(self, status: grpc.Status) -> None:
+        super().__init__()
+        self.status = status
 
 
 class _Gate(grpc.aio.ServerInterceptor):
@@ -246,18 +254,31 @@ class _Gate(grpc.aio.ServerInterceptor):
             started = time.perf_counter()
             code = grpc.StatusCode.OK
             try:
-                with trace.continue_from(_metadata(context, "traceparent")):
+                with trace.continue_from(_metadata(context, "traceparent")), self._refusals(method):
                     return await self._admit(method, behaviour, request, context)
-            except Exception as error:
-                status = self._status(method, error)
-                code = status.code
-                await context.abort_with_status(status)
+            except _Answered as answered:
+                code = answered.status.code
+                await context.abort_with_status(answered.status)
                 raise
             finally:
                 self._metrics.rpc_seconds.labels(method).observe(time.perf_counter() - started)
                 self._metrics.rpcs.labels(method, code.name).inc()
 
         return call
+
+    @contextmanager
+    def _refusals(self, method: str) -> Iterator[None]:
+        """Turn every error into the status that answers it.
+
+        Raises:
+            _Answered: There was an error.
+        """
+        try:
+            yield
+        except Exception as error:
+            refusal = error if isinstance(error, Refusal) else self._service.translate(error) or _common(method, error)
+            domain = COMMON_DOMAIN if refusal.reason in _COMMON_REASONS else self._service.domain
+            raise _Answered(rpc_status.to_status(_rich(refusal, domain))) from error
 
     async def _admit(
         self,
@@ -293,16 +314,15 @@ class _Gate(grpc.aio.ServerInterceptor):
             code = grpc.StatusCode.OK
             self._metrics.streams.labels(method).inc()
             try:
-                with trace.continue_from(_metadata(context, "traceparent")):
+                with trace.continue_from(_metadata(context, "traceparent")), self._refusals(method):
                     await self._identify(method, context)
                     await _pump(behaviour(request, context), context)
             except asyncio.CancelledError:
                 code = grpc.StatusCode.CANCELLED
                 raise
-            except Exception as error:  # noqa: BLE001 - every error is answered
-                status = self._status(method, error)
-                code = status.code
-                await context.abort_with_status(status)
+            except _Answered as answered:
+                code = answered.status.code
+                await context.abort_with_status(answered.status)
             finally:
                 self._metrics.streams.labels(method).dec()
                 self._metrics.rpcs.labels(method, code.name).inc()
@@ -333,11 +353,6 @@ class _Gate(grpc.aio.ServerInterceptor):
             )
         _caller.set(caller)
 
-    def _status(self, method: str, error: Exception) -> Any:  # noqa: ANN401 - untyped in grpcio-status
-        refusal = error if isinstance(error, Refusal) else self._service.translate(error) or _common(method, error)
-        domain = COMMON_DOMAIN if refusal.reason in _COMMON_REASONS else self._service.domain
-        return rpc_status.to_status(_rich(refusal, domain))
-
 
 async def _pump(messages: AsyncGenerator[Message, None], context: grpc.aio.ServicerContext[Message, Message]) -> None:
     """Write a stream's messages; throw `SlowReader` into it when one is not taken in time."""
@@ -367,7 +382,7 @@ def _common(method: str, error: Exception) -> Refusal:
             "the store is out of reach; repeat the call with the same request_id",
             retry_after=timedelta(seconds=1),
         )
-    log.exception("rpc_failed", method=method, exc_info=error)
+    log.error("rpc_failed", method=method, exc_info=error)
     trace_id = trace.current_id() or ""
     return Refusal(RefusalKind.INTERNAL, "INTERNAL", f"a fault of ours; it was logged as {trace_id}", metadata={"trace_id": trace_id})
 
@@ -403,15 +418,3 @@ def _retry_info(refusal: Refusal) -> list[error_details_pb2.RetryInfo]:
     delay = duration_pb2.Duration()
     delay.FromTimedelta(refusal.retry_after)
     return [error_details_pb2.RetryInfo(retry_delay=delay)]
-
-
-def to_instant(timestamp: Any) -> datetime | None:  # noqa: ANN401 - a protobuf Timestamp
-    """Return a Timestamp as an aware instant, or None if it is unset.
-
-    Raises:
-        ValueError: Out of range.
-    """
-    if timestamp.seconds == 0 and timestamp.nanos == 0:
-        return None
-    instant: datetime = timestamp.ToDatetime(UTC)
-    return instant

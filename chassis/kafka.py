@@ -2,9 +2,9 @@
 
     poll ► effect, inbox rows and outbox rows in one transaction ► commit offsets
 
-Three outcomes of a message: it cannot be handled now (`RetryLater`: the batch waits), it can never be handled (`InvalidMessage`: dead letter), or our code
-is wrong (any other exception: dead letter while the limit lasts, then the process ends and the topic waits). A batch in which anything
-fails is handled again message by message, so that one does not spoil the others.
+Three outcomes of a message: it cannot be handled now (`RetryLater`: the batch waits), it can never be handled (`InvalidMessage`: dead
+letter), or our code is wrong (any other exception: dead letter while the limit lasts, then the process ends and the topic waits). A batch
+in which anything fails is handled again message by message, so that one does not spoil the others.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Producer:
         """Send (topic, key, value, headers) records and wait for the brokers.
 
         Returns:
-            Per record None when it was acknowledged by all in-sync replicas, else the error; `Rejected` when sending it again as it is cannot help.
+            Per record None when all in-sync replicas have it, else the error; `Rejected` when sending it again as it is cannot help.
         """
         futures = [self._send_one(*record) for record in records]
         failpoint.reach("producer.after_send")
@@ -106,7 +106,8 @@ class Producer:
         except _REJECTIONS as error:
             return Rejected(type(error).__name__)
         except kafka_errors.KafkaError as error:
-            return error
+            failure: Exception = error
+            return failure
         return None
 
     def _connect(self) -> KafkaProducer:
@@ -123,7 +124,7 @@ class Producer:
         )
 
     def close(self) -> None:
-        """Drop the connection; the next `send` makes a new one. A producer that failed may have lost its place in the sequence, and its sender may hang."""
+        """Drop the connection; the next `send` makes a new one: a producer that failed may have lost its place in the sequence."""
         producer, self._producer = self._producer, None
         if producer is not None:
             with suppress(kafka_errors.KafkaTimeoutError):
@@ -201,7 +202,7 @@ class TransactionalSink(Generic[U]):
             self._transact(records)
         except TRANSIENT:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - each record is judged alone below
             if len(records) > 1:
                 log.warning("batch_split", consumer=self._consumer, size=len(records), error=type(error).__name__)
             for record in records:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from typing import TYPE_CHECKING
 
 import structlog
@@ -24,9 +25,7 @@ def configure(*, service: str, level: str = "INFO") -> None:
         _origin(service),
     ]
     rendering: list[Processor] = (
-        [structlog.dev.ConsoleRenderer()]
-        if on_terminal
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        [structlog.dev.ConsoleRenderer()] if on_terminal else [_traceback, structlog.processors.JSONRenderer(ensure_ascii=False)]
     )
     structlog.configure(
         processors=[*shared, *rendering],
@@ -50,6 +49,24 @@ def _configure_libraries(shared: list[Processor], rendering: list[Processor]) ->
     root.setLevel(logging.WARNING)
     # The Kafka client's DEBUG lines print keys and values; its warnings repeat for as long as a broker is away.
     logging.getLogger("kafka").setLevel(logging.ERROR)
+
+
+def _traceback(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Render an exception as its frames and types. Its text stays away: a database's holds the row that it complains of."""
+    raised = event.pop("exc_info", None)
+    if raised is True:
+        raised = sys.exc_info()[1]
+    if isinstance(raised, tuple):
+        raised = raised[1]
+    if isinstance(raised, BaseException):
+        chain = []
+        while raised is not None:
+            state = getattr(raised, "sqlstate", None)
+            chain.append(f"{type(raised).__qualname__}" + (f" (SQLSTATE {state})" if state else ""))
+            event.setdefault("frames", traceback.format_tb(raised.__traceback__))
+            raised = raised.__cause__ or raised.__context__
+        event["exception"] = " from ".join(chain)
+    return event
 
 
 def _origin(service: str) -> Processor:

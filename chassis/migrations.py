@@ -1,7 +1,7 @@
 """Alembic for a schema per service.
 
-Every service's `migrations/env.py` calls `run_environment`; `paidan db migrate` calls `migrate` for all of them as the database's owner. Each schema
-has its own version table, and its own role, which owns nothing but may work in its schema and read identities.
+Every service's `migrations/env.py` calls `run_environment`; `paidan db migrate` calls `migrate` for all of them as the database's owner.
+Each schema has its own version table, and its own role, which owns nothing but may work in its schema and read identities.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alembic import command, context
+import sqlalchemy as sa
+from alembic import command, context, op
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.dialects.postgresql import JSONB
 
 from chassis.identity.tokens import SCHEMA as IDENTITY
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import MetaData
 
 _LOCK = 7_214_021
+_INSTANT = sa.DateTime(timezone=True)
 
 
 def run_environment(schema: str, metadata: MetaData) -> None:
@@ -86,3 +89,30 @@ def _grant(connection: Connection, schema: str) -> None:
     connection.execute(text(f"GRANT USAGE ON SCHEMA {schema} TO {role}"))
     connection.execute(text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}"))
     connection.execute(text(f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO {role}"))
+
+
+def create_messaging(schema: str) -> None:
+    """Create inbox and outbox as `chassis.inbox` and `chassis.outbox` declare them; for a service's first migration."""
+    op.create_table(
+        "inbox",
+        sa.Column("message_id", sa.Text, primary_key=True),
+        sa.Column("receive_time", _INSTANT, nullable=False, server_default=sa.func.now()),
+        schema=schema,
+    )
+    op.create_index("inbox_receive_time", "inbox", ["receive_time"], schema=schema, postgresql_using="brin")
+    op.create_table(
+        "outbox",
+        sa.Column("seq", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+        sa.Column("id", sa.Text, nullable=False),
+        sa.Column("aggregatetype", sa.Text, nullable=False, comment="topic"),
+        sa.Column("aggregateid", sa.Text, nullable=False, comment="key of the record"),
+        sa.Column("type", sa.Text, nullable=False),
+        sa.Column("payload", sa.LargeBinary, nullable=False),
+        sa.Column("headers", JSONB, nullable=False, comment="all headers of the record, in order"),
+        sa.Column("create_time", _INSTANT, nullable=False),
+        sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("retry_time", _INSTANT, comment="not before this; NULL: at once"),
+        sa.Column("last_error", sa.Text),
+        schema=schema,
+    )
+    op.create_index("outbox_held_back", "outbox", ["aggregateid"], schema=schema, postgresql_where=sa.text("retry_time IS NOT NULL"))

@@ -4,8 +4,9 @@
 
 A wave holds at most one row of each key, and the next wave starts when the one before is acknowledged: a key's rows reach the
 brokers in the order in which they were written, also over several topics, and a row that fails holds back its key alone.
-One relay at a time works for a service, holding an advisory lock on a connection of its own. When that connection breaks a second relay may
-start while the first still sends; both send a key's rows in order, so that the first copy of each is in order, and the inbox drops the second.
+One relay at a time works for a service, holding an advisory lock on a connection of its own. When that connection breaks a second relay
+may start while the first still sends; both send a key's rows in order, so that the first copy of each is in order, and the inbox drops
+the second.
 The columns fit Debezium's outbox event router.
 """
 
@@ -23,7 +24,6 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from chassis import failpoint
-from chassis.message import OutMessage
 from chassis.sql import bulk_insert
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine, MetaData
 
+    from chassis.message import OutMessage
     from chassis.metrics import ChassisMetrics
 
 log = structlog.get_logger()
@@ -182,7 +183,7 @@ class Relay:
         return len(acknowledged)
 
     def _hold_back(self, conn: Connection, row: Any, error: Exception) -> None:  # noqa: ANN401 - a row
-        """Keep a row that was not acknowledged; one that the brokers reject waits longer each time, so that it does not eat the relay's time."""
+        """Keep a row that was not acknowledged; one that the brokers reject waits longer each time."""
         self._metrics.publish_failures.labels(type(error).__name__).inc()
         if not isinstance(error, Rejected):
             return

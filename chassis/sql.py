@@ -6,9 +6,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
 from psycopg.types.json import Jsonb
-from sqlalchemy import JSON, Connection, Engine, Table, create_engine, make_url, text
+from sqlalchemy import ARRAY, JSON, Connection, Engine, Table, create_engine, make_url, text
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import JSONB
 
 from chassis import failpoint
 
@@ -52,6 +52,7 @@ def build_engine(url: str, *, service: str, pool_size: int = 8) -> Engine:
         pool_timeout=5,
         pool_pre_ping=False,
         pool_recycle=1800,
+        hide_parameters=True,
         connect_args={
             "options": joined,
             "application_name": f"paidan-{service}",
@@ -175,7 +176,10 @@ class SqlUnitOfWork:
         return self._connection
 
     def publish(self, message: OutMessage) -> None:
-        """Publish a message if and only if the transaction commits. Lock the row that it tells of first: order of `publish` under that lock is order on the topic."""
+        """Publish a message if and only if the transaction commits.
+
+        Lock the row that it tells of first: the order of `publish` under that lock is the order on the topic.
+        """
         self._messages.append(message)
 
     def flush(self) -> None:

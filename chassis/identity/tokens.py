@@ -94,7 +94,7 @@ def _digest(secret: str) -> bytes:
 
 
 class Authenticator:
-    """Finds the caller of a token. Answers are believed for `lifetime`, right or wrong, so that the database is asked seldom; a revocation takes that long."""
+    """Finds the caller of a token. An answer is believed for `lifetime`: so long does a revocation take."""
 
     def __init__(self, engine: Engine, clock: Clock, *, lifetime: timedelta) -> None:
         self._engine = engine
@@ -110,7 +110,7 @@ class Authenticator:
         return (at is not None and time.monotonic() - at < self._lifetime), caller
 
     def authenticate(self, token: str) -> Caller | None:
-        """Return the caller of a token, or None if the token is unknown, expired or revoked. Asks the database when the answer is not known."""
+        """Return the caller of a token, or None if it is unknown, expired or revoked. Asks the database unless the answer is cached."""
         known, caller = self.cached(token)
         if known:
             return caller

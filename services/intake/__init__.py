@@ -1,0 +1,1 @@
+"""Takes requests from portals, keeps them safe, and shows where they stand."""

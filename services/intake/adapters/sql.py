@@ -1,0 +1,566 @@
+"""PostgreSQL: intake's tables and its unit of work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    and_,
+    insert,
+    or_,
+    select,
+    text,
+    tuple_,
+)
+
+from chassis.caller import Role
+from chassis.inbox import inbox_table
+from chassis.message import new_id
+from chassis.outbox import Outbox, outbox_table
+from chassis.sql import SqlUnitOfWork, bulk_insert, bulk_upsert
+from services.intake.adapters.events import encode
+from services.intake.application.ports import KnownRequest, RequestKey
+from services.intake.domain.number import is_number
+from services.intake.domain.ticket import Change, Contact, Enterprise, Rating, Ticket
+from services.intake.domain.types import (
+    Channel,
+    DistrictCode,
+    PortalCode,
+    RequestId,
+    Solved,
+    TicketId,
+    TicketNumber,
+    TicketState,
+    UnitCode,
+    Uscc,
+    Version,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import date, datetime
+
+    from sqlalchemy import ColumnElement, Connection, Engine, Row
+
+    from chassis.caller import Caller
+    from services.intake.application.ports import TicketFilter
+    from services.intake.domain.events import Event
+
+SCHEMA = "intake"
+SOURCE = "/paidan/intake"
+
+metadata = MetaData(schema=SCHEMA)
+
+_INSTANT = DateTime(timezone=True)
+
+ticket_table = Table(
+    "ticket",
+    metadata,
+    Column("ticket_id", Text, primary_key=True),
+    Column("number", Text, nullable=False, unique=True),
+    Column("portal", Text, nullable=False),
+    Column("uscc", Text, nullable=False),
+    Column("enterprise_name", Text, nullable=False),
+    Column("enterprise_district", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("district", Text, nullable=False),
+    Column("confidential", Boolean, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("create_time", _INSTANT, nullable=False),
+    Column("update_time", _INSTANT, nullable=False),
+    Column("due_time", _INSTANT),
+    Column("lead_unit", Text),
+    Column("co_handler_units", ARRAY(Text), nullable=False),
+    Column("class_code", Text),
+    Column("dispatch_epoch", Integer, nullable=False),
+    Column("supplement_question", Text, nullable=False),
+    Column("resolution", Text, nullable=False),
+    Column("resolve_time", _INSTANT),
+    Column("decline_reason", Text, nullable=False),
+    Column("solved", Text),
+    Column("score", SmallInteger),
+    Column("rating_comment", Text),
+    Column("rate_time", _INSTANT),
+    Column("reopen_count", Integer, nullable=False),
+    Index("ticket_newest", "create_time", "ticket_id"),
+    Index("ticket_of_portal", "portal", "create_time", "ticket_id"),
+    Index("ticket_of_enterprise", "uscc", "create_time", "ticket_id"),
+    Index("ticket_resolved", "resolve_time", postgresql_where=text("state = 'RESOLVED'")),
+)
+
+contact_table = Table(
+    "contact",
+    metadata,
+    Column("ticket_id", Text, ForeignKey(ticket_table.c.ticket_id), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("phone", Text, nullable=False),
+    comment="personal data: read by GetContact only",
+)
+
+contact_look_table = Table(
+    "contact_look",
+    metadata,
+    Column("look_id", Text, primary_key=True),
+    Column("ticket_id", Text, nullable=False),
+    Column("unit", Text, nullable=False),
+    Column("look_time", _INSTANT, nullable=False),
+    Index("contact_look_of_ticket", "ticket_id"),
+)
+
+change_table = Table(
+    "ticket_change",
+    metadata,
+    Column("ticket_id", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("occur_time", _INSTANT, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("unit", Text),
+    Column("note", Text, nullable=False),
+    PrimaryKeyConstraint("ticket_id", "version"),
+)
+
+request_key_table = Table(
+    "request_key",
+    metadata,
+    Column("portal", Text, nullable=False),
+    Column("scope", Text, nullable=False, comment="submit, or the id of the ticket"),
+    Column("request_id", Text, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("ticket_id", Text, nullable=False),
+    PrimaryKeyConstraint("portal", "scope", "request_id"),
+)
+
+number_counter_table = Table(
+    "number_counter",
+    metadata,
+    Column("day", Date, nullable=False),
+    Column("district", Text, nullable=False),
+    Column("last", BigInteger, nullable=False),
+    PrimaryKeyConstraint("day", "district"),
+)
+
+enterprise_table = Table(
+    "enterprise",
+    metadata,
+    Column("uscc", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("district", Text, nullable=False),
+)
+
+outbox = outbox_table(metadata)
+inbox = inbox_table(metadata)
+
+_CHANGING = (
+    "state",
+    "version",
+    "update_time",
+    "due_time",
+    "lead_unit",
+    "co_handler_units",
+    "class_code",
+    "dispatch_epoch",
+    "supplement_question",
+    "resolution",
+    "resolve_time",
+    "decline_reason",
+    "solved",
+    "score",
+    "rating_comment",
+    "rate_time",
+    "reopen_count",
+)
+
+
+def new_ticket_id() -> TicketId:
+    """Return the id of a new ticket."""
+    return TicketId(new_id())
+
+
+class SqlRequests:
+    """`Requests` on the table `request_key`."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+
+    def claim(self, wanted: Mapping[RequestKey, KnownRequest]) -> Mapping[RequestKey, KnownRequest]:
+        """See `Requests.claim`."""
+        rows = [
+            {
+                "portal": key.portal,
+                "scope": key.scope,
+                "request_id": key.request_id,
+                "fingerprint": request.fingerprint,
+                "ticket_id": request.ticket_id,
+            }
+            # Keys are claimed in one order everywhere, so that two transactions cannot wait for each other.
+            for key, request in sorted(wanted.items(), key=lambda item: (item[0].portal, item[0].scope, item[0].request_id))
+        ]
+        ours = self._insert(rows)
+        theirs = [key for key in wanted if key not in ours]
+        if not theirs:
+            return {}
+        columns = request_key_table.c
+        keys = [(key.portal, key.scope, key.request_id) for key in theirs]
+        held = self._conn.execute(select(request_key_table).where(tuple_(columns.portal, columns.scope, columns.request_id).in_(keys)))
+        return {_key(row): KnownRequest(bytes(row.fingerprint), TicketId(row.ticket_id)) for row in held}
+
+    def _insert(self, rows: Sequence[Mapping[str, Any]]) -> set[RequestKey]:
+        names = ", ".join(rows[0])
+        statement = text(
+            f"INSERT INTO {request_key_table.fullname} ({names}) "  # noqa: S608 - names of ours
+            "SELECT * FROM unnest(CAST(:portal AS text[]), CAST(:scope AS text[]), CAST(:request_id AS text[]), "
+            "CAST(:fingerprint AS bytea[]), CAST(:ticket_id AS text[])) "
+            "ON CONFLICT DO NOTHING RETURNING portal, scope, request_id",
+        )
+        inserted = self._conn.execute(statement, {name: [row[name] for row in rows] for name in rows[0]})
+        return {_key(row) for row in inserted}
+
+
+def _key(row: Row[Any]) -> RequestKey:
+    return RequestKey(PortalCode(row.portal), row.scope, RequestId(row.request_id))
+
+
+class SqlTickets:
+    """`Tickets` on the tables `ticket`, `contact` and `ticket_change`."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+        self._new: dict[TicketId, tuple[Ticket, Contact]] = {}
+        self._loaded: dict[TicketId, Ticket] = {}
+
+    def add(self, ticket: Ticket, contact: Contact) -> None:
+        """See `Tickets.add`."""
+        self._new[ticket.ticket_id] = (ticket, contact)
+
+    def lock_many(self, ticket_ids: Sequence[TicketId]) -> None:
+        """See `Tickets.lock_many`."""
+        missing = sorted({ticket_id for ticket_id in ticket_ids if ticket_id not in self._loaded})
+        if missing:
+            statement = select(ticket_table).where(ticket_table.c.ticket_id.in_(missing))
+            for row in self._conn.execute(statement.order_by(ticket_table.c.ticket_id).with_for_update()):
+                self._remember(row)
+
+    def get(self, ticket_id: TicketId) -> Ticket | None:
+        """See `Tickets.get`."""
+        if ticket_id in self._new:
+            return self._new[ticket_id][0]
+        self.lock_many([ticket_id])
+        return self._loaded.get(ticket_id)
+
+    def find(self, reference: str, portal: PortalCode | None) -> Ticket | None:
+        """See `Tickets.find`."""
+        row = self._conn.execute(select(ticket_table).where(referred(reference), seen_by(portal))).one_or_none()
+        return None if row is None else _ticket(row)
+
+    def find_for_update(self, reference: str, portal: PortalCode) -> Ticket | None:
+        """See `Tickets.find_for_update`."""
+        statement = select(ticket_table).where(referred(reference), seen_by(portal)).with_for_update()
+        row = self._conn.execute(statement).one_or_none()
+        return None if row is None else self._remember(row)
+
+    def page(self, wanted: TicketFilter, after: tuple[datetime, TicketId] | None, size: int) -> Sequence[Ticket]:
+        """See `Tickets.page`."""
+        columns = ticket_table.c
+        statement = select(ticket_table).where(*_conditions(wanted))
+        if after is not None:
+            statement = statement.where(tuple_(columns.create_time, columns.ticket_id) < after)
+        newest = statement.order_by(columns.create_time.desc(), columns.ticket_id.desc()).limit(size)
+        return [_ticket(row) for row in self._conn.execute(newest)]
+
+    def resolved_before(self, limit: datetime, size: int) -> Sequence[Ticket]:
+        """See `Tickets.resolved_before`."""
+        columns = ticket_table.c
+        statement = (
+            select(ticket_table)
+            .where(columns.state == TicketState.RESOLVED.value, columns.resolve_time < limit)
+            .order_by(columns.resolve_time)
+            .limit(size)
+            .with_for_update(skip_locked=True)
+        )
+        return [self._remember(row) for row in self._conn.execute(statement)]
+
+    def flush(self) -> bool:
+        """Write new tickets, changed tickets and changes; True if anything changed."""
+        new = [ticket for ticket, _ in self._new.values()]
+        changed = [ticket for ticket in self._loaded.values() if ticket.changes]
+        bulk_insert(self._conn, ticket_table, [_row(ticket) for ticket in new])
+        bulk_insert(
+            self._conn,
+            contact_table,
+            [{"ticket_id": ticket.ticket_id, "name": contact.name, "phone": contact.phone} for ticket, contact in self._new.values()],
+        )
+        bulk_upsert(self._conn, ticket_table, [_row(ticket) for ticket in changed], update=_CHANGING)
+        changes = [change for ticket in (*new, *changed) for change in ticket.changes]
+        bulk_insert(self._conn, change_table, [_change_row(change) for change in changes])
+        for ticket in (*new, *changed):
+            ticket.changes.clear()
+        self._loaded.update({ticket.ticket_id: ticket for ticket in new})
+        self._new.clear()
+        return bool(changes)
+
+    def _remember(self, row: Row[Any]) -> Ticket:
+        ticket = _ticket(row)
+        return self._loaded.setdefault(ticket.ticket_id, ticket)
+
+
+class SqlContacts:
+    """`Contacts` on the tables `contact` and `contact_look`."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+
+    def of_ticket_with(self, reference: str, unit: UnitCode) -> tuple[Ticket, Contact] | None:
+        """See `Contacts.of_ticket_with`."""
+        part = or_(ticket_table.c.lead_unit == unit, ticket_table.c.co_handler_units.any(unit))
+        statement = (
+            select(ticket_table, contact_table.c.name.label("contact_name"), contact_table.c.phone)
+            .join(contact_table)
+            .where(referred(reference), part)
+        )
+        row = self._conn.execute(statement).one_or_none()
+        return None if row is None else (_ticket(row), Contact(name=row.contact_name, phone=row.phone))
+
+    def record_look(self, ticket_id: TicketId, unit: UnitCode, at: datetime) -> None:
+        """See `Contacts.record_look`."""
+        self._conn.execute(insert(contact_look_table).values(look_id=new_id(), ticket_id=ticket_id, unit=unit, look_time=at))
+
+
+class SqlNumbers:
+    """`Numbers` on the table `number_counter`."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+
+    def take(self, wanted: Mapping[tuple[date, DistrictCode], int]) -> Mapping[tuple[date, DistrictCode], int]:
+        """See `Numbers.take`."""
+        if not wanted:
+            return {}
+        ordered = sorted(wanted.items())
+        rows = self._conn.execute(
+            text(
+                f"INSERT INTO {number_counter_table.fullname} AS n (day, district, last) "  # noqa: S608 - the table's name is ours
+                "SELECT * FROM unnest(CAST(:days AS date[]), CAST(:districts AS text[]), CAST(:counts AS bigint[])) "
+                "ON CONFLICT (day, district) DO UPDATE SET last = n.last + EXCLUDED.last RETURNING day, district, last",
+            ),
+            {
+                "days": [day for (day, _), _ in ordered],
+                "districts": [district for (_, district), _ in ordered],
+                "counts": [count for _, count in ordered],
+            },
+        )
+        return {(row.day, DistrictCode(row.district)): row.last for row in rows}
+
+
+class SqlEnterprises:
+    """`Enterprises` on the table `enterprise`."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+
+    def districts(self, usccs: Sequence[Uscc]) -> Mapping[Uscc, DistrictCode]:
+        """See `Enterprises.districts`."""
+        if not usccs:
+            return {}
+        columns = enterprise_table.c
+        rows = self._conn.execute(select(columns.uscc, columns.district).where(columns.uscc.in_(set(usccs))))
+        return {Uscc(row.uscc): DistrictCode(row.district) for row in rows}
+
+    def put(self, enterprises: Sequence[Enterprise]) -> None:
+        """See `Enterprises.put`."""
+        unique = {enterprise.uscc: enterprise for enterprise in enterprises}
+        rows = [{"uscc": each.uscc, "name": each.name, "district": each.district} for each in unique.values()]
+        bulk_upsert(self._conn, enterprise_table, rows)
+
+
+class IntakeUnitOfWork(SqlUnitOfWork):
+    """One transaction over all of intake's stores."""
+
+    def __init__(self, engine: Engine, messages: Outbox, *, on_change: Callable[[], None] = lambda: None) -> None:
+        """Work on `engine`; `on_change` is called after a commit that changed tickets."""
+        super().__init__(engine, messages)
+        self._on_change = on_change
+
+    def __enter__(self) -> Self:
+        """Open the transaction."""
+        super().__enter__()
+        self.requests = SqlRequests(self.connection)
+        self.tickets = SqlTickets(self.connection)
+        self.contacts = SqlContacts(self.connection)
+        self.numbers = SqlNumbers(self.connection)
+        self.enterprises = SqlEnterprises(self.connection)
+        self._changed = False
+        return self
+
+    def tell(self, event: Event) -> None:
+        """Publish an event if and only if the transaction commits."""
+        self.publish(encode(event))
+
+    def flush(self) -> None:
+        """Write tickets, then messages."""
+        self._changed = self.tickets.flush() or self._changed
+        super().flush()
+
+    def commit(self) -> None:
+        """Commit, and tell those who watch."""
+        super().commit()
+        if self._changed:
+            self._on_change()
+
+
+class SqlChangeLog:
+    """`ChangeLog` on the table `ticket_change`, each call in a transaction of its own."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def ticket_of(self, reference: str, caller: Caller) -> TicketId | None:
+        """See `ChangeLog.ticket_of`."""
+        portal = PortalCode(caller.subject) if caller.role is Role.PORTAL else None
+        with self._engine.connect() as conn:
+            found = conn.scalar(select(ticket_table.c.ticket_id).where(referred(reference), seen_by(portal)))
+        return None if found is None else TicketId(found)
+
+    def since(self, positions: Mapping[TicketId, Version], most: int) -> Sequence[Change]:
+        """See `ChangeLog.since`."""
+        with self._engine.connect() as conn:
+            rows = conn.execute(
+                text(
+                    f"SELECT c.* FROM unnest(CAST(:ids AS text[]), CAST(:versions AS bigint[])) AS w (ticket_id, version) "  # noqa: S608
+                    f"JOIN {change_table.fullname} AS c ON c.ticket_id = w.ticket_id AND c.version > w.version "
+                    "ORDER BY c.ticket_id, c.version LIMIT :most",
+                ),
+                {"ids": list(positions), "versions": list(positions.values()), "most": most},
+            ).all()
+        return [
+            Change(
+                ticket_id=TicketId(row.ticket_id),
+                version=Version(row.version),
+                state=TicketState(row.state),
+                occur_time=row.occur_time,
+                kind=row.kind,
+                unit=None if row.unit is None else UnitCode(row.unit),
+                note=row.note,
+            )
+            for row in rows
+        ]
+
+
+def referred(reference: str) -> ColumnElement[bool]:
+    """Condition: the ticket of this id or number."""
+    return (ticket_table.c.number if is_number(reference) else ticket_table.c.ticket_id) == reference
+
+
+def seen_by(portal: PortalCode | None) -> ColumnElement[bool]:
+    """Condition: that portal's tickets; all if None."""
+    return and_(True) if portal is None else ticket_table.c.portal == portal  # noqa: FBT003 - SQLAlchemy's form of an empty condition
+
+
+def _conditions(wanted: TicketFilter) -> Iterable[ColumnElement[bool]]:
+    columns = ticket_table.c
+    yield seen_by(wanted.portal)
+    if wanted.uscc:
+        yield columns.uscc == wanted.uscc
+    if wanted.states:
+        yield columns.state.in_([state.value for state in wanted.states])
+    if wanted.create_time_from is not None:
+        yield columns.create_time >= wanted.create_time_from
+    if wanted.create_time_until is not None:
+        yield columns.create_time < wanted.create_time_until
+
+
+def _row(ticket: Ticket) -> dict[str, Any]:
+    rating = ticket.rating
+    return {
+        "ticket_id": ticket.ticket_id,
+        "number": ticket.number,
+        "portal": ticket.portal,
+        "uscc": ticket.enterprise.uscc,
+        "enterprise_name": ticket.enterprise.name,
+        "enterprise_district": ticket.enterprise.district,
+        "text": ticket.text,
+        "channel": ticket.channel.value,
+        "district": ticket.district,
+        "confidential": ticket.confidential,
+        "state": ticket.state.value,
+        "version": ticket.version,
+        "create_time": ticket.create_time,
+        "update_time": ticket.update_time,
+        "due_time": ticket.due_time,
+        "lead_unit": ticket.lead_unit,
+        "co_handler_units": list(ticket.co_handler_units),
+        "class_code": ticket.class_code,
+        "dispatch_epoch": ticket.dispatch_epoch,
+        "supplement_question": ticket.supplement_question,
+        "resolution": ticket.resolution,
+        "resolve_time": ticket.resolve_time,
+        "decline_reason": ticket.decline_reason,
+        "solved": rating and rating.solved.value,
+        "score": rating and rating.score,
+        "rating_comment": rating and rating.comment,
+        "rate_time": rating and rating.rate_time,
+        "reopen_count": ticket.reopen_count,
+    }
+
+
+def _change_row(change: Change) -> dict[str, Any]:
+    return {
+        "ticket_id": change.ticket_id,
+        "version": change.version,
+        "state": change.state.value,
+        "occur_time": change.occur_time,
+        "kind": change.kind,
+        "unit": change.unit,
+        "note": change.note,
+    }
+
+
+def _ticket(row: Row[Any]) -> Ticket:
+    return Ticket(
+        ticket_id=TicketId(row.ticket_id),
+        number=TicketNumber(row.number),
+        portal=PortalCode(row.portal),
+        enterprise=Enterprise(uscc=Uscc(row.uscc), name=row.enterprise_name, district=DistrictCode(row.enterprise_district)),
+        text=row.text,
+        channel=Channel(row.channel),
+        district=DistrictCode(row.district),
+        confidential=row.confidential,
+        create_time=row.create_time,
+        state=TicketState(row.state),
+        version=Version(row.version),
+        update_time=row.update_time,
+        due_time=row.due_time,
+        lead_unit=None if row.lead_unit is None else UnitCode(row.lead_unit),
+        co_handler_units=tuple(UnitCode(unit) for unit in row.co_handler_units),
+        class_code=row.class_code,
+        dispatch_epoch=row.dispatch_epoch,
+        supplement_question=row.supplement_question,
+        resolution=row.resolution,
+        resolve_time=row.resolve_time,
+        decline_reason=row.decline_reason,
+        rating=_rating(row),
+        reopen_count=row.reopen_count,
+    )
+
+
+def _rating(row: Row[Any]) -> Rating | None:
+    if row.solved is None:
+        return None
+    return Rating(solved=Solved(row.solved), score=row.score, comment=row.rating_comment, rate_time=row.rate_time)

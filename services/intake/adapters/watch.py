@@ -1,0 +1,141 @@
+"""Live changes for those who watch: one thread reads for all of them; a watcher costs a queue, not a thread.
+
+commit here ──nudge──►┐
+every 250 ms ────────►│ hub: one query for all watched tickets ──► bounded queue of each watcher ──► its coroutine
+└  what other replicas committed is found by the query
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from services.intake.domain.errors import TicketNotFound, WatcherTooSlow
+from services.intake.domain.types import ENDED, TicketId, Version
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+    from datetime import timedelta
+
+    from chassis.caller import Caller
+    from services.intake.application.ports import ChangeLog
+    from services.intake.domain.ticket import Change
+
+log = structlog.get_logger()
+
+_QUEUE_LENGTH = 128
+_CHANGES_PER_READ = 2000
+_LEAST_PAUSE_SECONDS = 0.02
+
+
+class _Watcher:
+    """One watcher's place in the log. The hub's thread fills, the watcher's coroutine empties."""
+
+    def __init__(self, ticket_id: TicketId, after: Version) -> None:
+        self.ticket_id = ticket_id
+        self.queued = after
+        self.too_slow = False
+        self.queue: asyncio.Queue[Change] = asyncio.Queue(_QUEUE_LENGTH)
+        self._loop = asyncio.get_running_loop()
+
+    def offer(self, changes: Sequence[Change]) -> None:
+        """Queue changes that come after what is queued; called by the hub."""
+        fresh = [change for change in changes if change.version > self.queued]
+        if fresh:
+            self.queued = fresh[-1].version
+            self._loop.call_soon_threadsafe(self._put, fresh)
+
+    def _put(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            if self.queue.full():
+                self.too_slow = True
+                return
+            self.queue.put_nowait(change)
+
+
+class WatchHub:
+    """Finds changes and hands them to watchers: a component."""
+
+    name = "watch"
+
+    def __init__(self, changes: ChangeLog, *, interval: timedelta) -> None:
+        self._changes = changes
+        self._interval = interval.total_seconds()
+        self._lock = threading.Lock()
+        self._watchers: dict[TicketId, set[_Watcher]] = {}
+        self._nudged = threading.Event()
+        self._openers = ThreadPoolExecutor(2, thread_name_prefix="watch-open")
+
+    def nudge(self) -> None:
+        """Look for changes now: something was committed here."""
+        self._nudged.set()
+
+    def run(self, stop: threading.Event) -> None:
+        """Hand out changes until `stop` is set."""
+        while not stop.is_set():
+            self._nudged.wait(self._interval)
+            self._nudged.clear()
+            try:
+                self._hand_out()
+            except (DBAPIError, PoolTimeout) as error:
+                log.warning("watch_lost_database", error=type(error).__name__)
+            time.sleep(_LEAST_PAUSE_SECONDS)
+        self._openers.shutdown(wait=False, cancel_futures=True)
+
+    def _hand_out(self) -> None:
+        with self._lock:
+            watched = {ticket_id: set(watchers) for ticket_id, watchers in self._watchers.items()}
+        if not watched:
+            return
+        positions = {ticket_id: Version(min(watcher.queued for watcher in watchers)) for ticket_id, watchers in watched.items()}
+        found: dict[TicketId, list[Change]] = {}
+        changes = self._changes.since(positions, _CHANGES_PER_READ)
+        for change in changes:
+            found.setdefault(change.ticket_id, []).append(change)
+        for ticket_id, of_ticket in found.items():
+            for watcher in watched[ticket_id]:
+                watcher.offer(of_ticket)
+        if len(changes) == _CHANGES_PER_READ:
+            self._nudged.set()
+
+    async def watch(self, reference: str, caller: Caller, after: Version) -> AsyncGenerator[Change, None]:
+        """Yield a ticket's changes after a version, in order, until it is closed, withdrawn or declined.
+
+        Raises:
+            TicketNotFound: There is none, or it is not the caller's.
+            WatcherTooSlow: The changes were not taken in time.
+        """
+        loop = asyncio.get_running_loop()
+        ticket_id = await loop.run_in_executor(self._openers, self._changes.ticket_of, reference, caller)
+        if ticket_id is None:
+            raise TicketNotFound(reference)
+        watcher = _Watcher(ticket_id, after)
+        with self._lock:
+            self._watchers.setdefault(ticket_id, set()).add(watcher)
+        self.nudge()
+        taken = after
+        try:
+            while True:
+                if watcher.too_slow and watcher.queue.empty():
+                    raise WatcherTooSlow(taken)
+                change = await watcher.queue.get()
+                yield change
+                taken = change.version
+                if change.state in ENDED:
+                    return
+        finally:
+            self._forget(watcher)
+
+    def _forget(self, watcher: _Watcher) -> None:
+        with self._lock:
+            watchers = self._watchers[watcher.ticket_id]
+            watchers.discard(watcher)
+            if not watchers:
+                del self._watchers[watcher.ticket_id]

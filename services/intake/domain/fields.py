@@ -1,0 +1,110 @@
+"""What the fields of a request must look like. Each check returns the cleaned value, or notes a problem and returns it as it came."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import TYPE_CHECKING
+
+from services.intake.domain.errors import FieldProblem, InvalidFields
+from services.intake.domain.types import Uscc
+from services.intake.domain.uscc import InvalidUscc, parse_uscc
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MAX_TEXT = 5000
+MAX_NAME = 200
+MAX_PERSON = 50
+MAX_NOTE = 1000
+MAX_ATTACHMENTS = 20
+MAX_ATTACHMENT_REF = 500
+BEST_SCORE = 5
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_PHONE = re.compile(r"[0-9 ()+-]{5,30}")
+_DISTRICT = re.compile(r"[0-9]{6}")
+_ALLOWED_CONTROLS = frozenset("\t\n\r")
+_BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
+
+
+class FieldChecks:
+    """Collects every problem of a request, so that the caller learns of all of them at once.
+
+    checks = FieldChecks()
+    text = checks.text("text", request.text, most=5000)
+    checks.done()
+    """
+
+    def __init__(self) -> None:
+        self._problems: list[FieldProblem] = []
+
+    def done(self) -> None:
+        """End the checks.
+
+        Raises:
+            InvalidFields: Something was wrong.
+        """
+        if self._problems:
+            raise InvalidFields(self._problems)
+
+    def note(self, field: str, description: str) -> None:
+        """Note a problem."""
+        self._problems.append(FieldProblem(field, description))
+
+    def request_id(self, field: str, value: str) -> str:
+        """Check an idempotency key."""
+        if not _REQUEST_ID.fullmatch(value):
+            self.note(field, "1–64 characters of A-Z a-z 0-9 . _ : - are required")
+        return value
+
+    def uscc(self, field: str, value: str) -> Uscc:
+        """Check a credit code by both of its check characters."""
+        try:
+            return parse_uscc(value)
+        except InvalidUscc as problem:
+            self.note(field, str(problem))
+            return Uscc(value)
+
+    def text(self, field: str, value: str, *, most: int, required: bool = True) -> str:
+        """Check free text: length after trimming, and no character that a screen or a database would take amiss."""
+        cleaned = value.strip()
+        if required and not cleaned:
+            self.note(field, "must not be empty")
+        if len(cleaned) > most:
+            self.note(field, f"has {len(cleaned)} characters, at most {most} are allowed")
+        bad = next((character for character in cleaned if _is_bad(character)), None)
+        if bad is not None:
+            self.note(field, f"holds the character U+{ord(bad):04X}, which is not allowed")
+        return cleaned
+
+    def phone(self, field: str, value: str) -> str:
+        """Check a phone number."""
+        cleaned = value.strip()
+        if not _PHONE.fullmatch(cleaned):
+            self.note(field, "5–30 digits, blanks, +, - or parentheses are required")
+        return cleaned
+
+    def district(self, field: str, value: str) -> str:
+        """Check the form of a district code; empty means none. Whether it is in force is the dispatcher's to say."""
+        if value and not _DISTRICT.fullmatch(value):
+            self.note(field, "a district code has six digits, e.g. 500107")
+        return value
+
+    def score(self, field: str, value: int) -> int:
+        """Check a rating."""
+        if not 1 <= value <= BEST_SCORE:
+            self.note(field, f"is {value}, must be 1–{BEST_SCORE}")
+        return value
+
+    def attachments(self, field: str, values: Sequence[str]) -> tuple[str, ...]:
+        """Check references of attachments."""
+        if len(values) > MAX_ATTACHMENTS:
+            self.note(field, f"{len(values)} references, at most {MAX_ATTACHMENTS} are allowed")
+        return tuple(self.text(f"{field}[{i}]", value, most=MAX_ATTACHMENT_REF) for i, value in enumerate(values[:MAX_ATTACHMENTS]))
+
+
+def _is_bad(character: str) -> bool:
+    if character in _ALLOWED_CONTROLS:
+        return False
+    return character in _BIDI or unicodedata.category(character) in {"Cc", "Cs"}

@@ -1,0 +1,31 @@
+"""Intake's settings: those of every service, and `PAIDAN_INTAKE_*`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pydantic import Field
+
+from chassis.settings import ServiceSettings
+
+
+class IntakeSettings(ServiceSettings):
+    """Settings of intake."""
+
+    watch_interval: timedelta = Field(
+        timedelta(milliseconds=250),
+        validation_alias="PAIDAN_INTAKE_WATCH_INTERVAL",
+        description="How often changes made by other replicas are looked for.",
+    )
+    close_interval: timedelta = Field(
+        timedelta(minutes=1),
+        validation_alias="PAIDAN_INTAKE_CLOSE_INTERVAL",
+        description="How often resolved tickets are looked at for closing.",
+    )
+    submit_group: int = Field(
+        64,
+        ge=1,
+        le=500,
+        validation_alias="PAIDAN_INTAKE_SUBMIT_GROUP",
+        description="Most submissions in one transaction.",
+    )
