@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from cli.schemas import migrate_all
+from deploy.schemas import migrate_all
 from deploy.local.parts import open_parts
 
 if TYPE_CHECKING:

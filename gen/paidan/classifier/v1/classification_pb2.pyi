@@ -104,6 +104,44 @@ class EvidenceSpan(_message.Message):
 Global___EvidenceSpan: _TypeAlias = EvidenceSpan  # noqa: Y015
 
 @_typing.final
+class Slot(_message.Message):
+    """A value that the text names."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """What it is: `amount`, `area`, `date`, `uscc`, `project_code`, `permit_no`, `contract_no`, `declaration_no`, `account_no`, `hs_code` or
+    `licence_plate`.
+    """
+    value: _builtins.str
+    """The value in one spelling: sums in plain digits with the currency (`860000元`), areas with the unit (`2000平方米`), dates in ISO 8601
+    (`2025-05-12`, `2025-05`, `--05-12`), codes in capitals.
+    """
+    start: _builtins.int
+    """First character, from 0, in Unicode code points."""
+    end: _builtins.int
+    """One past the last character."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        value: _builtins.str = ...,
+        start: _builtins.int = ...,
+        end: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "key", b"key", "start", b"start", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Slot: _TypeAlias = Slot  # noqa: Y015
+
+@_typing.final
 class Classification(_message.Message):
     """The answer."""
 
@@ -114,12 +152,17 @@ class Classification(_message.Message):
     ABSTAIN_REASON_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
+    ISSUE_CODES_FIELD_NUMBER: _builtins.int
+    DISTRICT_CODE_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
     abstained: _builtins.bool
-    """True if the model would rather have a person decide."""
+    """True if the model would rather have a person decide. A sure `other` is an answer: the text is known to be out of scope."""
     abstain_reason: Global___AbstainReason.ValueType
     """Why it abstained."""
     model_version: _builtins.str
     """Version of the model that answered."""
+    district_code: _builtins.str
+    """Code of the district that the text names, in force or not; empty if it names none."""
     @_builtins.property
     def classes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClassProbability]:
         """Best first."""
@@ -127,6 +170,14 @@ class Classification(_message.Message):
     @_builtins.property
     def evidence(self) -> _containers.RepeatedCompositeFieldContainer[Global___EvidenceSpan]:
         """Strongest parts of the text, in their order in the text, up to 5."""
+
+    @_builtins.property
+    def issue_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Codes of the classes of all the matters that the text raises, the main one first."""
+
+    @_builtins.property
+    def slots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Slot]:
+        """Values that the text names, in their order in the text."""
 
     def __init__(
         self,
@@ -136,10 +187,13 @@ class Classification(_message.Message):
         abstain_reason: Global___AbstainReason.ValueType = ...,
         evidence: _abc.Iterable[Global___EvidenceSpan] | None = ...,
         model_version: _builtins.str = ...,
+        issue_codes: _abc.Iterable[_builtins.str] | None = ...,
+        district_code: _builtins.str = ...,
+        slots: _abc.Iterable[Global___Slot] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abstain_reason", b"abstain_reason", "abstained", b"abstained", "classes", b"classes", "evidence", b"evidence", "model_version", b"model_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abstain_reason", b"abstain_reason", "abstained", b"abstained", "classes", b"classes", "district_code", b"district_code", "evidence", b"evidence", "issue_codes", b"issue_codes", "model_version", b"model_version", "slots", b"slots"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

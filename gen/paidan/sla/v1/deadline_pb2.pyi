@@ -62,6 +62,8 @@ class _DeadlineStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Deadlin
     """The due time passed with the clock running. Never undone, also when the matter is solved later."""
     DEADLINE_STATE_CANCELLED: _DeadlineState.ValueType  # 5
     """The ticket was withdrawn or declined."""
+    DEADLINE_STATE_PENDING_CALENDAR: _DeadlineState.ValueType  # 6
+    """The clock runs, but the calendar has no notice yet for a year that it needs: there is no due time until it has."""
 
 class DeadlineState(_DeadlineState, metaclass=_DeadlineStateEnumTypeWrapper):
     """Where a deadline stands."""
@@ -78,6 +80,8 @@ DEADLINE_STATE_BREACHED: DeadlineState.ValueType  # 4
 """The due time passed with the clock running. Never undone, also when the matter is solved later."""
 DEADLINE_STATE_CANCELLED: DeadlineState.ValueType  # 5
 """The ticket was withdrawn or declined."""
+DEADLINE_STATE_PENDING_CALENDAR: DeadlineState.ValueType  # 6
+"""The clock runs, but the calendar has no notice yet for a year that it needs: there is no due time until it has."""
 Global___DeadlineState: _TypeAlias = DeadlineState  # noqa: Y015
 
 @_typing.final
@@ -116,15 +120,15 @@ class Deadline(_message.Message):
 
     @_builtins.property
     def due_time(self) -> _timestamp_pb2.Timestamp:
-        """Due, exclusive; absent while paused."""
+        """Due, exclusive; absent while paused, and while the calendar does not reach so far."""
 
     @_builtins.property
     def original_due_time(self) -> _timestamp_pb2.Timestamp:
-        """Due as first computed, before pauses and extensions."""
+        """Due as first computed, before pauses and extensions; absent while the calendar does not reach so far."""
 
     @_builtins.property
     def at_risk_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was announced as at risk; absent if never."""
+        """When it was last announced as at risk; absent if never. That is done once for each due time."""
 
     @_builtins.property
     def breach_time(self) -> _timestamp_pb2.Timestamp:

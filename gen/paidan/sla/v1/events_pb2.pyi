@@ -20,7 +20,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class DeadlineSet(_message.Message):
-    """A clock started, or was computed anew."""
+    """A clock started, or was computed anew, e.g. by a changed calendar. Not sent of a clock whose due time no calendar can tell yet; it
+    follows when one can.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -80,7 +82,7 @@ Global___DeadlinePaused: _TypeAlias = DeadlinePaused  # noqa: Y015
 
 @_typing.final
 class DeadlineResumed(_message.Message):
-    """The enterprise acted: the clock runs, with a new due time."""
+    """The enterprise acted, or the ticket left the unit that had asked: the clock runs, with a new due time."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -88,7 +90,7 @@ class DeadlineResumed(_message.Message):
     EVENT_TIME_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def deadline(self) -> _deadline_pb2.Deadline:
-        """The deadline."""
+        """The deadline; without due time if no calendar can tell it yet."""
 
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp:
@@ -118,7 +120,7 @@ class DeadlineExtended(_message.Message):
     EVENT_TIME_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def deadline(self) -> _deadline_pb2.Deadline:
-        """The deadline."""
+        """The deadline; without due time while paused, or if no calendar can tell it yet."""
 
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp:
@@ -140,7 +142,7 @@ Global___DeadlineExtended: _TypeAlias = DeadlineExtended  # noqa: Y015
 
 @_typing.final
 class DeadlineAtRisk(_message.Message):
-    """The due time comes near."""
+    """The due time comes near. Sent once for each due time."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -170,7 +172,7 @@ Global___DeadlineAtRisk: _TypeAlias = DeadlineAtRisk  # noqa: Y015
 
 @_typing.final
 class DeadlineBreached(_message.Message):
-    """The due time passed with the clock running."""
+    """The due time passed with the clock running. Sent a grace later, so that what happened in time can still become known."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -1,0 +1,120 @@
+"""`paidan up`: everything on this machine, until Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.table import Table
+
+from chassis.caller import Caller, Role
+from cli.connection import LOCAL_PORTAL, Connection, connection_file, issue_tokens
+from cli.output import CommandError, console, errors_shown
+from deploy.local.errors import LocalPartError
+from deploy.local.stack import LocalStack, open_stack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+DATA_DIR = Path(".local/up")
+PORTS = {
+    "intake": (50051, 50151, 9464),
+    "classifier": (50052, 50152, 9465),
+    "dispatcher": (50053, 50153, 9466),
+    "sla": (50054, 50154, 9467),
+}
+_CALLERS = [Caller(Role.PORTAL, LOCAL_PORTAL), Caller(Role.DESK, "municipal"), Caller(Role.OPERATOR, "local")]
+
+
+def up(
+    *,
+    data_dir: Annotated[Path, typer.Option(help="Where data and logs are kept from run to run.")] = DATA_DIR,
+    free_ports: Annotated[bool, typer.Option("--free-ports", help="Use whatever ports are free instead of 50051–50054.")] = False,
+) -> None:
+    """启动全部并保持运行。 Start Kafka, PostgreSQL and the four services, print where they are, and stay until Ctrl-C."""
+    with errors_shown(), stack_errors(), ended_by_signals():
+        with open_stack(data_dir, on_progress=progress, ports=None if free_ports else PORTS) as stack:
+            connection = make_connection(stack)
+            path = connection_file()
+            connection.save(path)
+            try:
+                _print_addresses(stack, path)
+                _stay(stack)
+            finally:
+                path.unlink(missing_ok=True)
+
+
+def progress(line: str) -> None:
+    """Print one thing that happened."""
+    console.print(f"[dim]· {line}[/]")
+
+
+def make_connection(stack: LocalStack, callers: list[Caller] = _CALLERS) -> Connection:
+    """Return the connection of a stack, with tokens for callers."""
+    issued = issue_tokens(stack.parts.database_url, callers)
+    return Connection(
+        **{name: service.address for name, service in stack.services.items()},
+        kafka_bootstrap=stack.parts.kafka_bootstrap,
+        database_url=stack.parts.database_url,
+        tokens={f"{caller.role.value}:{caller.subject}": token for caller, token in zip(callers, issued, strict=True)},
+    )
+
+
+@contextmanager
+def stack_errors() -> Iterator[None]:
+    """Turn what keeps the stack from starting into a message."""
+    try:
+        yield
+    except LocalPartError as error:
+        raise CommandError(str(error)) from error
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM end a `with` block in order, as Ctrl-C does; either leaves quietly."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before: Any = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print("[dim]· 已停止 stopped[/]")
+        raise typer.Exit(130) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stay(stack: LocalStack) -> None:
+    """Wait for Ctrl-C; a service that ends is started again, as a supervisor would.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C.
+    """
+    while True:
+        time.sleep(0.5)
+        for service in stack.services.values():
+            if not service.process.alive:
+                progress(f"{service.name} ended with code {service.process.returncode}: starting it again; see {stack.log_dir}")
+                service.start()
+
+
+def _print_addresses(stack: LocalStack, path: Path) -> None:
+    table = Table(box=None, header_style="bold")
+    for header in ("service", "gRPC", "health", "metrics"):
+        table.add_column(header)
+    for service in stack.services.values():
+        table.add_row(service.name, service.address, service.health_address, f"http://{service.metrics_address}/metrics")
+    console.print(table)
+    console.print(f"Kafka {stack.parts.kafka_bootstrap}   PostgreSQL {stack.parts.database_url}")
+    console.print(f"tokens and addresses: {path}   logs: {stack.log_dir}")
+    console.print(
+        'try: [bold]paidan submit "2000平方米厂房要改扩建，规划许可怎么报?" --uscc 91350100M000100Y43 --district 500107 --watch[/]'
+    )
+    console.print("[dim]Ctrl-C 停止 stops everything[/]")

@@ -1,0 +1,1 @@
+"""What runs the system: local parts, images, manifests, dashboards and alert rules."""

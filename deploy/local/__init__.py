@@ -1,0 +1,1 @@
+"""Starts the real parts, Apache Kafka and PostgreSQL, on a laptop or in CI, without containers."""
