@@ -71,9 +71,8 @@ class DeadLetter:
 @app.command("list")
 def list_(*, all_: Annotated[bool, typer.Option("--all", help="Also what was redriven.")] = False, as_json: JsonFlag = False) -> None:
     """列出死信。 List dead letters that were not redriven."""
-    with errors_shown(), _reader() as consumer:
-        topics = sorted(topic for topic in consumer.topics() if topic.endswith(SUFFIX))
-        letters = _read(consumer, topics, from_start=all_)
+    with errors_shown(), _reader(load().kafka_bootstrap) as consumer:
+        letters = _read(consumer, _dead_letter_topics(consumer), from_start=all_)
         if as_json:
             for letter in letters:
                 print_json(letter.summary())
@@ -96,7 +95,7 @@ def show(
     as_json: JsonFlag = False,
 ) -> None:
     """查看一条死信。 Show one with headers and payload."""
-    with errors_shown(), _reader() as consumer:
+    with errors_shown(), _reader(load().kafka_bootstrap) as consumer:
         letter = next((each for each in _read(consumer, [dead_letter_topic(topic)], from_start=True) if each.offset == offset), None)
         if letter is None:
             raise CommandError(f"no dead letter of {topic} at offset {offset}", hint="see `paidan dlq list --all`")
@@ -116,9 +115,9 @@ def redrive(
     as_json: JsonFlag = False,
 ) -> None:
     """重新投递。 Send dead letters to their topic again, oldest first, once each. A message that had its effect already has none again."""
-    with errors_shown(), _reader() as consumer:
+    with errors_shown(), _reader(load().kafka_bootstrap) as consumer:
         letters = _read(consumer, [dead_letter_topic(topic)], from_start=False)[:limit]
-        producer = Producer(consumer_options(), client_id=GROUP)
+        producer = Producer(KafkaSettings(bootstrap=load().kafka_bootstrap).client_options(), client_id=GROUP)
         try:
             for letter in letters:
                 _redrive(producer, letter)
@@ -144,16 +143,19 @@ def _mark(consumer: KafkaConsumer, letter: DeadLetter) -> None:
     consumer.commit({partition: OffsetAndMetadata(letter.offset + 1, "", -1)}, timeout_ms=5000)
 
 
-def consumer_options() -> dict[str, Any]:
-    """Return the options of the Kafka clients of this command."""
-    connection = load()
-    options = KafkaSettings(bootstrap=connection.kafka_bootstrap).client_options()
-    return dict(options)
+def read_all(bootstrap: str) -> list[DeadLetter]:
+    """Return every dead letter that the brokers hold, redriven ones included."""
+    with _reader(bootstrap) as consumer:
+        return _read(consumer, _dead_letter_topics(consumer), from_start=True)
+
+
+def _dead_letter_topics(consumer: KafkaConsumer) -> list[str]:
+    return sorted(topic for topic in consumer.topics() if topic.endswith(SUFFIX))
 
 
 @contextmanager
-def _reader() -> Iterator[KafkaConsumer]:
-    options = consumer_options()
+def _reader(bootstrap: str) -> Iterator[KafkaConsumer]:
+    options = KafkaSettings(bootstrap=bootstrap).client_options()
     try:
         consumer = KafkaConsumer(**options, group_id=GROUP, enable_auto_commit=False, metrics_enabled=False)
     except KafkaError as error:

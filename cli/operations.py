@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads annotations at run time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -125,33 +125,46 @@ def import_(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV with the columns uscc, name, district_code.")],
 ) -> None:
     """导入企业。 Fill the registry; a line that is wrong is named, and nothing is imported then."""
-    with errors_shown():
-        enterprises = _read_enterprises(file)
-        engine = build_engine(_database_url(), service="intake", pool_size=1)
-        try:
-            with sql.IntakeUnitOfWork(engine, Outbox(sql.outbox, source=sql.SOURCE)) as uow:
-                count = import_enterprises(uow, enterprises)
-                uow.commit()
-        except SQLAlchemyError as error:
-            raise CommandError("the database does not answer, or refuses", hint=type(error).__name__) from error
-        finally:
-            engine.dispose()
+    with errors_shown(), file.open(encoding="utf-8-sig", newline="") as lines:
+        count = import_registry(_database_url(), csv.DictReader(lines), name=file.name)
     console.print(f"{count} 家企业 enterprises imported")
 
 
-def _read_enterprises(file: Path) -> list[Enterprise]:
+def import_registry(database_url: str, rows: csv.DictReader[str], *, name: str) -> int:
+    """Fill the registry of enterprises, in one transaction; returns how many there were.
+
+    Args:
+        database_url: The database, as its owner.
+        rows: With the columns uscc, name, district_code.
+        name: What errors call the source.
+
+    Raises:
+        CommandError: A column is missing, a line is wrong, or the database does not answer.
+    """
+    enterprises = _enterprises(rows, name)
+    engine = build_engine(database_url, service="intake", pool_size=1)
+    try:
+        with sql.IntakeUnitOfWork(engine, Outbox(sql.outbox, source=sql.SOURCE)) as uow:
+            count = import_enterprises(uow, enterprises)
+            uow.commit()
+    except SQLAlchemyError as error:
+        raise CommandError("the database does not answer, or refuses", hint=type(error).__name__) from error
+    finally:
+        engine.dispose()
+    return count
+
+
+def _enterprises(rows: csv.DictReader[str], name: str) -> list[Enterprise]:
+    missing = {"uscc", "name", "district_code"} - set(rows.fieldnames or ())
+    if missing:
+        raise CommandError(f"{name} lacks the columns {', '.join(sorted(missing))}")
     enterprises = []
-    with file.open(encoding="utf-8-sig", newline="") as lines:
-        rows = csv.DictReader(lines)
-        missing = {"uscc", "name", "district_code"} - set(rows.fieldnames or ())
-        if missing:
-            raise CommandError(f"{file} lacks the columns {', '.join(sorted(missing))}")
-        for row in rows:
-            try:
-                uscc = parse_uscc(row["uscc"])
-            except InvalidUscc as error:
-                raise CommandError(f"{file}, line {rows.line_num}: uscc {error}") from error
-            enterprises.append(Enterprise(uscc=uscc, name=row["name"], district=DistrictCode(row["district_code"])))
+    for row in rows:
+        try:
+            uscc = parse_uscc(row["uscc"])
+        except InvalidUscc as error:
+            raise CommandError(f"{name}, line {rows.line_num}: uscc {error}") from error
+        enterprises.append(Enterprise(uscc=uscc, name=row["name"], district=DistrictCode(row["district_code"])))
     return enterprises
 
 

@@ -55,7 +55,7 @@ def watch(
     earlier: Annotated[bool, typer.Option("--earlier", help="Show first what is on the topic already.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """收件箱，实时。 A unit's inbox: its Kafka topic, live, until Ctrl-C. Takes nothing from the unit's own system: it reads without a group."""
+    """收件箱，实时。 A unit's inbox: its Kafka topic, live, until Ctrl-C. The unit's own system still gets everything."""
     with errors_shown():
         connection = load()
         if unit not in unit_codes():

@@ -37,16 +37,15 @@ def up(
     free_ports: Annotated[bool, typer.Option("--free-ports", help="Use whatever ports are free instead of 50051–50054.")] = False,
 ) -> None:
     """启动全部并保持运行。 Start Kafka, PostgreSQL and the four services, print where they are, and stay until Ctrl-C."""
-    with errors_shown(), stack_errors(), ended_by_signals():
-        with open_stack(data_dir, on_progress=progress, ports=None if free_ports else PORTS) as stack:
-            connection = make_connection(stack)
-            path = connection_file()
-            connection.save(path)
-            try:
-                _print_addresses(stack, path)
-                _stay(stack)
-            finally:
-                path.unlink(missing_ok=True)
+    ports = None if free_ports else PORTS
+    with errors_shown(), stack_errors(), ended_by_signals(), open_stack(data_dir, on_progress=progress, ports=ports) as stack:
+        path = connection_file()
+        make_connection(stack).save(path)
+        try:
+            _print_addresses(stack, path)
+            _stay(stack)
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def progress(line: str) -> None:
