@@ -61,7 +61,7 @@ _CODES = {
     RefusalKind.INTERNAL: code_pb2.INTERNAL,
 }
 _MAX_MESSAGE_BYTES = 1024 * 1024
-_OPTIONS = (
+SERVER_OPTIONS = (
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", 8 * _MAX_MESSAGE_BYTES),
     ("grpc.max_metadata_size", 16 * 1024),
@@ -161,14 +161,14 @@ class GrpcServer:
 
     async def _serve(self, stop: threading.Event) -> None:
         servicer = health.aio.HealthServicer()
-        server = grpc.aio.server(interceptors=[self._gate], options=_OPTIONS)
+        server = grpc.aio.server(interceptors=[self._gate], options=SERVER_OPTIONS)
         self._service.register(server)
         health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
         reflection.enable_server_reflection(
             [self._service.name, health.SERVICE_NAME, reflection.SERVICE_NAME],
             server,
         )
-        health_server = grpc.aio.server(options=_OPTIONS)
+        health_server = grpc.aio.server(options=SERVER_OPTIONS)
         health_pb2_grpc.add_HealthServicer_to_server(servicer, health_server)
         _bind(server, self._address)
         _bind(health_server, self._health_address)
@@ -256,6 +256,9 @@ class _Gate(grpc.aio.ServerInterceptor):
             try:
                 with trace.continue_from(_metadata(context, "traceparent")), self._refusals(method):
                     return await self._admit(method, behaviour, request, context)
+            except asyncio.CancelledError:
+                code = grpc.StatusCode.CANCELLED
+                raise
             except _Answered as answered:
                 code = answered.status.code
                 await context.abort_with_status(answered.status)
@@ -312,6 +315,7 @@ class _Gate(grpc.aio.ServerInterceptor):
     ) -> Callable[[Message, Any], Awaitable[None]]:
         async def call(request: Message, context: grpc.aio.ServicerContext[Message, Message]) -> None:
             code = grpc.StatusCode.OK
+            refused: grpc.Status | None = None
             self._metrics.streams.labels(method).inc()
             try:
                 with trace.continue_from(_metadata(context, "traceparent")), self._refusals(method):
@@ -321,11 +325,14 @@ class _Gate(grpc.aio.ServerInterceptor):
                 code = grpc.StatusCode.CANCELLED
                 raise
             except _Answered as answered:
-                code = answered.status.code
-                await context.abort_with_status(answered.status)
+                refused = answered.status
+                code = refused.code
             finally:
                 self._metrics.streams.labels(method).dec()
                 self._metrics.rpcs.labels(method, code.name).inc()
+            if refused is not None:
+                # A reader that reads nothing does not take this either; the transport keeps it until then, or until the connection ends.
+                await context.abort_with_status(refused)
 
         return call
 
@@ -355,15 +362,30 @@ class _Gate(grpc.aio.ServerInterceptor):
 
 
 async def _pump(messages: AsyncGenerator[Message, None], context: grpc.aio.ServicerContext[Message, Message]) -> None:
-    """Write a stream's messages; throw `SlowReader` into it when one is not taken in time."""
+    """Write a stream's messages; throw `SlowReader` into it when one is not taken in time.
+
+    Raises:
+        asyncio.CancelledError: The reader has gone.
+    """
     async with aclosing(messages) as source:
         async for message in source:
-            try:
-                async with asyncio.timeout(_STREAM_WRITE_TIMEOUT.total_seconds()):
-                    await context.write(message)
-            except TimeoutError:
+            # Waited for and never cancelled: the transport holds a message until it can be sent, whatever becomes of us.
+            write = asyncio.ensure_future(context.write(message))
+            write.add_done_callback(_look_at)
+            done, _ = await asyncio.wait({write}, timeout=_STREAM_WRITE_TIMEOUT.total_seconds())
+            if not done:
                 await source.athrow(SlowReader())
                 return
+            try:
+                write.result()
+            except grpc.aio.InternalError as error:
+                raise asyncio.CancelledError from error
+
+
+def _look_at(write: asyncio.Future[None]) -> None:
+    """Look at the outcome of a write that nobody waits for any more, so that asyncio does not complain of it."""
+    if not write.cancelled():
+        write.exception()
 
 
 def _metadata(context: grpc.aio.ServicerContext[Message, Message], name: str) -> str | None:

@@ -43,6 +43,12 @@ def claim(conn: Connection, table: Table, ids: Sequence[str]) -> set[str]:
     return set(rows.scalars())
 
 
+def release(conn: Connection, table: Table, ids: Sequence[str]) -> None:
+    """Give back claims of messages that had no effect, so that they can be handled when they are sent again."""
+    if ids:
+        conn.execute(text(f"DELETE FROM {table.fullname} WHERE message_id = ANY(:ids)"), {"ids": list(ids)})  # noqa: S608 - the table's name is ours
+
+
 def forget(conn: Connection, table: Table, *, now: datetime, retention: timedelta) -> int:
     """Forget ids older than `retention`, up to 5,000 at a time; returns how many."""
     return conn.execute(

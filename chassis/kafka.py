@@ -22,7 +22,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from chassis import failpoint
 from chassis.dead_letter import DeadLetterLimit, dead_letter
-from chassis.inbox import claim
+from chassis.inbox import claim, release
 from chassis.message import InvalidMessage, RetryLater, read_record
 from chassis.outbox import Rejected
 from chassis.sql import SqlUnitOfWork
@@ -146,8 +146,12 @@ class Sink(Protocol):
 class BatchHandler(Protocol[U_contra]):
     """What a service does with messages, inside a transaction."""
 
-    def __call__(self, uow: U_contra, messages: Sequence[InMessage]) -> None:
+    def __call__(self, uow: U_contra, messages: Sequence[InMessage]) -> Sequence[tuple[InMessage, InvalidMessage]] | None:
         """Handle messages that were not handled before, in their order; do not commit.
+
+        Returns:
+            Messages that can never be handled and had no effect; they become dead letters and the others stand. Raising `InvalidMessage`
+            does the same, at the price of handling the whole batch again message by message.
 
         Raises:
             InvalidMessage: One can never be handled.
@@ -171,6 +175,7 @@ class TransactionalSink(Generic[U]):
         message_id: Callable[[InMessage], str] = lambda message: message.id or message.position,
         limited: Callable[[str], bool] = lambda _topic: True,
         limit: DeadLetterLimit | None = None,
+        on_dead_letter: Callable[[U, Record, InvalidMessage], None] = lambda _uow, _record, _error: None,
     ) -> None:
         """Wire a service's handler.
 
@@ -184,6 +189,7 @@ class TransactionalSink(Generic[U]):
             message_id: Gives the id by which a repetition is recognised.
             limited: Whether invalid messages of a topic count against the limit; outsiders' garbage must not stop us.
             limit: Dead letters that may pass before the process ends; 20 a minute if None.
+            on_dead_letter: Called in the transaction that buries an invalid message, e.g. to tell its sender.
         """
         self._open = open_unit_of_work
         self._inbox = inbox
@@ -194,6 +200,7 @@ class TransactionalSink(Generic[U]):
         self._message_id = message_id
         self._limited = limited
         self._limit = limit or DeadLetterLimit(20, timedelta(minutes=1))
+        self._on_dead_letter = on_dead_letter
 
     def process(self, records: Sequence[Record]) -> None:
         """Handle records together, or one by one where together fails."""
@@ -214,38 +221,53 @@ class TransactionalSink(Generic[U]):
         except TRANSIENT:
             raise
         except InvalidMessage as error:
-            self._bury(record, error.reason, error.detail, limited=self._limited(record.topic))
+            self._bury_alone(record, error, limited=self._limited(record.topic))
         except Exception as error:
             log.exception("message_failed", topic=record.topic, partition=record.partition, offset=record.offset)
             # The text of an unknown error may hold parts of the message; its type does not.
-            self._bury(record, "BUG", type(error).__name__, limited=True)
+            self._bury_alone(record, InvalidMessage("BUG", type(error).__name__), limited=True)
 
     def _transact(self, records: Sequence[Record]) -> None:
         messages = [read_record(record) for record in records]
+        outcomes = {message.position: "repeated" for message in messages}
         with self._open() as uow:
             fresh = self._claim(uow, messages)
-            if fresh:
-                self._handler(uow, fresh)
+            outcomes |= {message.position: "done" for message in fresh}
+            invalid = {message.position: error for message, error in (self._handler(uow, fresh) if fresh else None) or ()}
+            for record, message in zip(records, messages, strict=True):
+                error = invalid.get(message.position)
+                if error is not None:
+                    self._bury(uow, record, error, limited=self._limited(record.topic))
+                    outcomes[message.position] = "dead_lettered"
+            release(uow.connection, self._inbox, [self._message_id(message) for message in fresh if message.position in invalid])
             uow.commit()
-        fresh_set = {message.position for message in fresh}
         for message in messages:
-            self._metrics.consumed.labels(message.topic, "done" if message.position in fresh_set else "repeated").inc()
+            self._metrics.consumed.labels(message.topic, outcomes[message.position]).inc()
 
     def _claim(self, uow: U, messages: Sequence[InMessage]) -> list[InMessage]:
         first = {self._message_id(message): message for message in reversed(messages)}
         claimed = claim(uow.connection, self._inbox, list(first))
         return [message for message in messages if first[(key := self._message_id(message))] is message and key in claimed]
 
-    def _bury(self, record: Record, reason: str, detail: str, *, limited: bool) -> None:
+    def _bury_alone(self, record: Record, error: InvalidMessage, *, limited: bool) -> None:
+        with self._open() as uow:
+            self._bury(uow, record, error, limited=limited)
+            uow.commit()
+        self._metrics.consumed.labels(record.topic, "dead_lettered").inc()
+
+    def _bury(self, uow: U, record: Record, error: InvalidMessage, *, limited: bool) -> None:
         if limited:
             self._limit.spend()
         log.error(
-            "message_dead_lettered", topic=record.topic, partition=record.partition, offset=record.offset, reason=reason, detail=detail
+            "message_dead_lettered",
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            reason=error.reason,
+            detail=error.detail,
         )
-        with self._open() as uow:
-            uow.publish(dead_letter(record, consumer=self._consumer, reason=reason, detail=detail, now=self._clock.now()))
-            uow.commit()
-        self._metrics.consumed.labels(record.topic, "dead_lettered").inc()
+        uow.publish(dead_letter(record, consumer=self._consumer, reason=error.reason, detail=error.detail, now=self._clock.now()))
+        self._on_dead_letter(uow, record, error)
 
 
 class ProducingSink:

@@ -46,7 +46,7 @@ def decode_token(filters: Mapping[str, object], token: str) -> tuple[str, ...] |
         return None
     try:
         body = json.loads(base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True))
-    except (binascii.Error, ValueError) as error:
+    except (binascii.Error, ValueError, RecursionError) as error:
         raise InvalidPageToken from error
     match body:
         case [str(fingerprint), *position] if fingerprint == _fingerprint(filters) and all(isinstance(part, str) for part in position):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
+from psycopg import adapters
+from psycopg.types.array import ListBinaryDumper
 from psycopg.types.json import Jsonb
 from sqlalchemy import ARRAY, JSON, Connection, Engine, Table, create_engine, make_url, text
 from sqlalchemy.dialects import postgresql
@@ -20,6 +22,13 @@ if TYPE_CHECKING:
 
     from chassis.message import OutMessage
     from chassis.outbox import Outbox
+
+
+class _ColumnValues(list[Any]):
+    """The values of a column, for `unnest`. Travels as a binary array: as text every quotation mark in JSON would be escaped, which costs 7 times as much."""
+
+
+adapters.register_dumper(_ColumnValues, ListBinaryDumper)
 
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]  # untyped in SQLAlchemy
 
@@ -128,14 +137,15 @@ def _array_type(table: Table, column: str) -> str:
     return f"{table.c[column].type.compile(_DIALECT)}[]"
 
 
-def _arrays(table: Table, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    return {column: [_bound(table, column, row[column]) for row in rows] for column in rows[0]}
+def _arrays(table: Table, rows: Sequence[Mapping[str, Any]]) -> dict[str, _ColumnValues]:
+    return {column: _ColumnValues(_bound(table, column, row[column]) for row in rows) for column in rows[0]}
 
 
 def _bound(table: Table, column: str, value: object) -> object:
     if value is not None and isinstance(table.c[column].type, (JSON, JSONB, ARRAY)):
         return Jsonb(list(value) if isinstance(value, tuple) else value)
-    return value
+    # A binary array has values of one type; enums of text are text.
+    return str(value) if isinstance(value, str) else value
 
 
 class SqlUnitOfWork:

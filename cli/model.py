@@ -32,16 +32,16 @@ _CORPUS = _ROOT / "services" / "classifier" / "training" / "corpus"
 _MODEL = Path("build/model")
 _TEXTS_AT_ONCE = 256
 
-DataOption = Annotated[
-    list[Path], typer.Option("--data", exists=True, dir_okay=False, help="Texts: .jsonl, .tsv or .csv, also .gz; may be repeated.")
-]
+_DATA_HELP = "Texts: .jsonl, .tsv or .csv, also .gz; may be repeated."
+
+DataOption = Annotated[list[Path], typer.Option("--data", exists=True, dir_okay=False, help=_DATA_HELP)]
 CorpusOption = Annotated[
     list[Path] | None,
     typer.Option(
         "--data",
         exists=True,
         dir_okay=False,
-        help="Texts: .jsonl, .tsv or .csv, also .gz; may be repeated. Default: the corpus of the repository.",
+        help=f"{_DATA_HELP} Default: the corpus of the repository.",
     ),
 ]
 ModelOption = Annotated[Path, typer.Option("--model", help="Model folder.")]
@@ -70,13 +70,13 @@ def train(
     force: Annotated[bool, typer.Option("--force", help="Train even if the folder holds this very model.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """训练模型。 Train a model and judge it across writers; does nothing if texts, code and settings are those of the model that is there."""
+    """训练模型。 Train a model and judge it across writers; does nothing if the folder holds the very model that would come out."""
     from services.classifier.training import run  # noqa: PLC0415
 
     request = _request(data, out, labels, precision, seed)
     with errors_shown(), _model_errors_shown():
         if not force and run.is_up_to_date(request):
-            error_console.print(f"{out} is up to date")
+            error_console.print(f"{out} is up to date", soft_wrap=True)
             return
         started = time.monotonic()
         with _progress(total=11) as step:

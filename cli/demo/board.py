@@ -31,7 +31,7 @@ _COLUMNS = (
     ("秒 s", 6),
     ("期限 due", 11),
 )
-_WAIT_FOR_DUE_SECONDS = 3.0
+_WAIT_FOR_DUE_SECONDS = 8.0
 _STYLES = {"AUTO": "green", "RULES": "yellow", "TRIAGE": "cyan", "FALLBACK": "red"}
 
 

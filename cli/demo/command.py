@@ -94,7 +94,7 @@ def _play(stack: LocalStack, on_progress: Callable[[str], None], *, as_json: boo
         on_progress(f"{len(city.units)} units listen on their topics; the portal submits {len(script)} requests")
         board.header()
         portal.submit([request for request in script if request.play != "rules"])
-        _wait(board, lambda: all(entry.leads for entry in city.all() if entry.request.class_code))
+        _wait(board, lambda: all(entry.leads or is_final(entry.state) for entry in city.all() if entry.request.class_code))
         on_progress("pulling the plug on the classifier: what comes now goes by rules")
         stack.services["classifier"].process.kill()
         portal.submit([request for request in script if request.play == "rules"])

@@ -71,7 +71,7 @@ class Units:
             self.duplicates += 1
             return
         self._seen.add(message["messageId"])
-        unit, ticket_id = message["unit"], message["ticketId"]
+        unit, ticket_id = message["unit"], message.get("ticketId", "")
         if record.topic != f"dispatch.{unit}.v1":
             self._city.problems.append(f"a message for {unit} was on {record.topic}")
         if "order" in message and message["order"]["role"] == "UNIT_ROLE_LEAD":

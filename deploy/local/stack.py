@@ -86,12 +86,14 @@ class LocalService:
         return self._process
 
     def start(self, environment: Mapping[str, str] | None = None, *, module: Sequence[str] = ()) -> None:
-        """Start the process; returns at once.
+        """Start the process, in place of the one before, dead or alive; returns at once.
 
         Args:
             environment: Variables on top of the usual ones.
             module: Module and arguments to run instead of the service's own.
         """
+        if self._process is not None:
+            self._process.kill()
         argv = [sys.executable, "-m", *(module or [f"services.{self.name}"])]
         self._process = ManagedProcess(self.name, argv, {**self._environment, **(environment or {})}, self._log_path, cwd=_ROOT)
         self._process.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,11 +23,13 @@ from services.intake.application.submit_tickets import Submitted, SubmitTicket
 from services.intake.application.supplement_ticket import SupplementTicket, SupplementTicketHandler
 from services.intake.application.withdraw_ticket import WithdrawTicket, WithdrawTicketHandler
 from services.intake.domain.errors import InvalidPageToken, RequestIdReused, WatcherTooSlow
-from services.intake.domain.fields import MAX_NAME, MAX_NOTE, MAX_PERSON, MAX_TEXT, FieldChecks
+from services.intake.domain.fields import MAX_NAME, MAX_NOTE, MAX_PERSON, MAX_TEXT, FieldChecks, is_reference
 from services.intake.domain.types import Channel, DistrictCode, PortalCode, RequestId, Solved, TicketId, TicketState, UnitCode, Version
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Iterable
+
+    from google.protobuf.timestamp_pb2 import Timestamp
 
     from chassis.clock import Clock
     from services.intake.adapters.sql import IntakeUnitOfWork
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
 
 Q = TypeVar("Q")
 A = TypeVar("A")
+
+_STATES: dict[int, TicketState] = {ticket_pb2.TicketState.Value(f"TICKET_STATE_{state.value}"): state for state in TicketState}
+_POSITION_PARTS = 2
 
 
 class IntakeServicer(IntakeServiceServicer):
@@ -66,14 +72,14 @@ class IntakeServicer(IntakeServiceServicer):
 
     def GetTicket(self, request: pb.GetTicketRequest, context: object) -> pb.GetTicketResponse:  # noqa: N802, ARG002
         """See the contract."""
-        ticket = self._carry_out(get_ticket, GetTicket(current_caller(), request.ticket_id))
+        ticket = self._carry_out(get_ticket, GetTicket(current_caller(), _reference(request.ticket_id)))
         return pb.GetTicketResponse(ticket=ticket_message(ticket))
 
     def ListTickets(self, request: pb.ListTicketsRequest, context: object) -> pb.ListTicketsResponse:  # noqa: N802, ARG002
         """See the contract."""
-        filters = _filters(request)
-        size = _page_size(request.page_size)
-        tickets = list(self._carry_out(list_tickets, _list_query(request, size + 1, _position(filters, request.page_token))))
+        query, size = _list_query(request)
+        filters = _filters(query)
+        tickets = list(self._carry_out(list_tickets, replace(query, after=_position(filters, request.page_token))))
         more = len(tickets) > size
         last = tickets[size - 1] if more else None
         return pb.ListTicketsResponse(
@@ -87,21 +93,21 @@ class IntakeServicer(IntakeServiceServicer):
         context: object,  # noqa: ARG002
     ) -> AsyncGenerator[pb.WatchTicketResponse, None]:
         """See the contract."""
-        seen = Version(max(0, request.after_version))
-        async with aclosing(self._hub.watch(request.ticket_id, current_caller(), seen)) as changes:
+        after = Version(max(0, request.after_version))
+        async with aclosing(self._hub.watch(_reference(request.ticket_id), current_caller(), after)) as changes:
             async for change in changes:
                 try:
                     yield pb.WatchTicketResponse(change=change_message(change))
                 except SlowReader as error:
-                    raise WatcherTooSlow(seen) from error
-                seen = change.version
+                    # The transport has this change and gives it out before the refusal: it is the last that the watcher sees.
+                    raise WatcherTooSlow(change.version) from error
 
     def SupplementTicket(self, request: pb.SupplementTicketRequest, context: object) -> pb.SupplementTicketResponse:  # noqa: N802, ARG002
         """See the contract."""
         checks = FieldChecks()
         command = SupplementTicket(
             portal=_portal(),
-            reference=request.ticket_id,
+            reference=checks.reference("ticket_id", request.ticket_id),
             request_id=RequestId(checks.request_id("request_id", request.request_id)),
             text=checks.text("text", request.text, most=MAX_TEXT),
             attachment_refs=checks.attachments("attachment_refs", request.attachment_refs),
@@ -112,32 +118,35 @@ class IntakeServicer(IntakeServiceServicer):
     def WithdrawTicket(self, request: pb.WithdrawTicketRequest, context: object) -> pb.WithdrawTicketResponse:  # noqa: N802, ARG002
         """See the contract."""
         checks = FieldChecks()
+        reference = checks.reference("ticket_id", request.ticket_id)
         reason = checks.text("reason", request.reason, most=MAX_NOTE, required=False)
         checks.done()
-        command = WithdrawTicket(portal=_portal(), reference=request.ticket_id, reason=reason)
+        command = WithdrawTicket(portal=_portal(), reference=reference, reason=reason)
         return pb.WithdrawTicketResponse(ticket=ticket_message(self._carry_out(self._withdraw, command)))
 
     def RateTicket(self, request: pb.RateTicketRequest, context: object) -> pb.RateTicketResponse:  # noqa: N802, ARG002
         """See the contract."""
         checks = FieldChecks()
+        reference = checks.reference("ticket_id", request.ticket_id)
         solved = _enum(checks, "solved", ticket_pb2.Solved, request.solved)
         score = checks.score("score", request.score)
         comment = checks.text("comment", request.comment, most=MAX_NOTE, required=False)
         checks.done()
-        command = RateTicket(portal=_portal(), reference=request.ticket_id, solved=Solved(solved), score=score, comment=comment)
+        command = RateTicket(portal=_portal(), reference=reference, solved=Solved(solved), score=score, comment=comment)
         return pb.RateTicketResponse(ticket=ticket_message(self._carry_out(self._rate, command)))
 
     def ReopenTicket(self, request: pb.ReopenTicketRequest, context: object) -> pb.ReopenTicketResponse:  # noqa: N802, ARG002
         """See the contract."""
         checks = FieldChecks()
+        reference = checks.reference("ticket_id", request.ticket_id)
         reason = checks.text("reason", request.reason, most=MAX_NOTE)
         checks.done()
-        command = ReopenTicket(portal=_portal(), reference=request.ticket_id, reason=reason)
+        command = ReopenTicket(portal=_portal(), reference=reference, reason=reason)
         return pb.ReopenTicketResponse(ticket=ticket_message(self._carry_out(self._reopen, command)))
 
     def GetContact(self, request: pb.GetContactRequest, context: object) -> pb.GetContactResponse:  # noqa: N802, ARG002
         """See the contract."""
-        query = GetContact(UnitCode(current_caller().subject), request.ticket_id)
+        query = GetContact(UnitCode(current_caller().subject), _reference(request.ticket_id))
         ticket, contact = self._carry_out(self._get_contact, query)
         return pb.GetContactResponse(
             contact=ticket_pb2.Contact(name=contact.name, phone=contact.phone),
@@ -196,6 +205,13 @@ def _portal() -> PortalCode:
     return PortalCode(current_caller().subject)
 
 
+def _reference(ticket_id: str) -> str:
+    checks = FieldChecks()
+    reference = checks.reference("ticket_id", ticket_id)
+    checks.done()
+    return reference
+
+
 def _submission(request: pb.SubmitTicketRequest, portal: PortalCode) -> SubmitTicket:
     checks = FieldChecks()
     command = {
@@ -227,26 +243,59 @@ def _enum(checks: FieldChecks, field: str, kind: Any, value: int) -> str:  # noq
     return name.removeprefix(prefix)
 
 
-def _filters(request: pb.ListTicketsRequest) -> dict[str, object]:
-    caller = current_caller()
+def _list_query(request: pb.ListTicketsRequest) -> tuple[ListTickets, int]:
+    """Return the query for the first page, and the size of a page; the query asks for one ticket more, to see whether a page follows."""
+    checks = FieldChecks()
+    uscc = checks.uscc("uscc", request.uscc) if request.uscc else ""
+    states = _states(checks, request.states)
+    create_time_from = _bound(checks, "create_time_from", request.create_time_from)
+    create_time_until = _bound(checks, "create_time_until", request.create_time_until)
+    size = _page_size(checks, request.page_size)
+    checks.done()
+    query = ListTickets(
+        caller=current_caller(),
+        uscc=uscc,
+        states=states,
+        create_time_from=create_time_from,
+        create_time_until=create_time_until,
+        after=None,
+        size=size + 1,
+    )
+    return query, size
+
+
+def _filters(query: ListTickets) -> dict[str, object]:
     return {
         "list": "tickets",
-        "caller": [caller.role, caller.subject],
-        "uscc": request.uscc,
-        "states": sorted(request.states),
-        "from": request.create_time_from.ToNanoseconds(),
-        "until": request.create_time_until.ToNanoseconds(),
+        "caller": [query.caller.role, query.caller.subject],
+        "uscc": query.uscc,
+        "states": sorted(query.states),
+        "from": query.create_time_from,
+        "until": query.create_time_until,
     }
 
 
-def _page_size(requested: int) -> int:
+def _states(checks: FieldChecks, values: Iterable[int]) -> tuple[TicketState, ...]:
+    wanted = set(values)
+    if not wanted <= _STATES.keys():
+        checks.note("states", f"only {', '.join(ticket_pb2.TicketState.keys()[1:])} are allowed")
+    return tuple(_STATES[value] for value in sorted(wanted & _STATES.keys()))
+
+
+def _bound(checks: FieldChecks, field: str, timestamp: Timestamp) -> datetime | None:
+    try:
+        return to_instant(timestamp)
+    except ValueError:
+        checks.note(field, "is no instant of the years 1–9999")
+        return None
+
+
+def _page_size(checks: FieldChecks, requested: int) -> int:
     try:
         return page.page_size(requested)
     except ValueError:
-        checks = FieldChecks()
         checks.note("page_size", f"is {requested}, must be 0–{page.MAX_PAGE_SIZE}")
-        checks.done()
-        raise
+        return page.DEFAULT_PAGE_SIZE
 
 
 def _position(filters: dict[str, object], token: str) -> tuple[datetime, TicketId] | None:
@@ -254,22 +303,10 @@ def _position(filters: dict[str, object], token: str) -> tuple[datetime, TicketI
         position = page.decode_token(filters, token)
         if position is None:
             return None
-        create_time, ticket_id = position
-        return datetime.fromisoformat(create_time), TicketId(ticket_id)
-    except (page.InvalidPageToken, ValueError) as error:
+        create_time, ticket_id = datetime.fromisoformat(position[0]), position[1]
+    except (page.InvalidPageToken, ValueError, IndexError) as error:
         raise InvalidPageToken from error
-
-
-def _list_query(request: pb.ListTicketsRequest, size: int, after: tuple[datetime, TicketId] | None) -> ListTickets:
-    checks = FieldChecks()
-    states = tuple(TicketState(name) for value in request.states if (name := _enum(checks, "states", ticket_pb2.TicketState, value)))
-    checks.done()
-    return ListTickets(
-        caller=current_caller(),
-        uscc=request.uscc.strip().upper(),
-        states=states,
-        create_time_from=to_instant(request.create_time_from),
-        create_time_until=to_instant(request.create_time_until),
-        after=after,
-        size=size,
-    )
+    # The fingerprint keeps a token with its list; it is no signature, so that the position may be anybody's invention.
+    if create_time.tzinfo is None or not is_reference(ticket_id) or len(position) != _POSITION_PARTS:
+        raise InvalidPageToken
+    return create_time, TicketId(ticket_id)

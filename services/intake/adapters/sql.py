@@ -34,7 +34,7 @@ from chassis.message import new_id
 from chassis.outbox import Outbox, outbox_table
 from chassis.sql import SqlUnitOfWork, bulk_insert, bulk_upsert
 from services.intake.adapters.events import encode
-from services.intake.application.ports import KnownRequest, RequestKey
+from services.intake.application.ports import KnownRequest, RequestKey, Standing
 from services.intake.domain.number import is_number
 from services.intake.domain.ticket import Change, Contact, Enterprise, Rating, Ticket
 from services.intake.domain.types import (
@@ -431,12 +431,14 @@ class SqlChangeLog:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def ticket_of(self, reference: str, caller: Caller) -> TicketId | None:
-        """See `ChangeLog.ticket_of`."""
+    def standing_of(self, reference: str, caller: Caller) -> Standing | None:
+        """See `ChangeLog.standing_of`."""
         portal = PortalCode(caller.subject) if caller.role is Role.PORTAL else None
+        columns = ticket_table.c
+        statement = select(columns.ticket_id, columns.version, columns.state).where(referred(reference), seen_by(portal))
         with self._engine.connect() as conn:
-            found = conn.scalar(select(ticket_table.c.ticket_id).where(referred(reference), seen_by(portal)))
-        return None if found is None else TicketId(found)
+            row = conn.execute(statement).one_or_none()
+        return None if row is None else Standing(TicketId(row.ticket_id), Version(row.version), TicketState(row.state))
 
     def since(self, positions: Mapping[TicketId, Version], most: int) -> Sequence[Change]:
         """See `ChangeLog.since`."""

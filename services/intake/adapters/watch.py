@@ -11,13 +11,14 @@ import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from services.intake.domain.errors import TicketNotFound, WatcherTooSlow
+from services.intake.domain.errors import TicketNotFound
 from services.intake.domain.types import ENDED, TicketId, Version
 
 if TYPE_CHECKING:
@@ -36,28 +37,44 @@ _LEAST_PAUSE_SECONDS = 0.02
 
 
 class _Watcher:
-    """One watcher's place in the log. The hub's thread fills, the watcher's coroutine empties."""
+    """One watcher's place in the log. The hub's thread fills, the watcher's coroutine empties.
+
+    What there is no room for is left in the log and found again from `queued` when there is: nothing is dropped, nothing piles up.
+    """
 
     def __init__(self, ticket_id: TicketId, after: Version) -> None:
         self.ticket_id = ticket_id
         self.queued = after
-        self.too_slow = False
-        self.queue: asyncio.Queue[Change] = asyncio.Queue(_QUEUE_LENGTH)
+        self.behind = False
+        self.queue: asyncio.Queue[Change] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
+        # Each is written by one thread alone.
+        self._given = 0
+        self._taken = 0
+
+    @property
+    def room(self) -> int:
+        return _QUEUE_LENGTH - (self._given - self._taken)
 
     def offer(self, changes: Sequence[Change]) -> None:
-        """Queue changes that come after what is queued; called by the hub."""
+        """Queue those changes that come after what is queued, as many as there is room for; called by the hub."""
         fresh = [change for change in changes if change.version > self.queued]
-        if fresh:
-            self.queued = fresh[-1].version
-            self._loop.call_soon_threadsafe(self._put, fresh)
+        fitting = fresh[: self.room]
+        self.behind = len(fitting) < len(fresh)
+        if fitting:
+            self.queued = fitting[-1].version
+            self._given += len(fitting)
+            with suppress(RuntimeError):  # its event loop has ended, and it with it
+                self._loop.call_soon_threadsafe(self._put, fitting)
 
     def _put(self, changes: Sequence[Change]) -> None:
         for change in changes:
-            if self.queue.full():
-                self.too_slow = True
-                return
             self.queue.put_nowait(change)
+
+    async def take(self) -> Change:
+        change = await self.queue.get()
+        self._taken += 1
+        return change
 
 
 class WatchHub:
@@ -91,7 +108,11 @@ class WatchHub:
 
     def _hand_out(self) -> None:
         with self._lock:
-            watched = {ticket_id: set(watchers) for ticket_id, watchers in self._watchers.items()}
+            watched = {
+                ticket_id: ready
+                for ticket_id, watchers in self._watchers.items()
+                if (ready := [watcher for watcher in watchers if watcher.room > 0])
+            }
         if not watched:
             return
         positions = {ticket_id: Version(min(watcher.queued for watcher in watchers)) for ticket_id, watchers in watched.items()}
@@ -110,26 +131,26 @@ class WatchHub:
 
         Raises:
             TicketNotFound: There is none, or it is not the caller's.
-            WatcherTooSlow: The changes were not taken in time.
         """
         loop = asyncio.get_running_loop()
-        ticket_id = await loop.run_in_executor(self._openers, self._changes.ticket_of, reference, caller)
-        if ticket_id is None:
+        standing = await loop.run_in_executor(self._openers, self._changes.standing_of, reference, caller)
+        if standing is None:
             raise TicketNotFound(reference)
-        watcher = _Watcher(ticket_id, after)
+        if standing.state in ENDED and after >= standing.version:
+            return
+        watcher = _Watcher(standing.ticket_id, after)
         with self._lock:
-            self._watchers.setdefault(ticket_id, set()).add(watcher)
+            self._watchers.setdefault(watcher.ticket_id, set()).add(watcher)
         self.nudge()
-        taken = after
         try:
             while True:
-                if watcher.too_slow and watcher.queue.empty():
-                    raise WatcherTooSlow(taken)
-                change = await watcher.queue.get()
+                change = await watcher.take()
                 yield change
-                taken = change.version
-                if change.state in ENDED:
+                # A final state of the past may have been left again by a reopening.
+                if change.state in ENDED and change.version >= standing.version:
                     return
+                if watcher.behind and watcher.queue.empty():
+                    self.nudge()
         finally:
             self._forget(watcher)
 

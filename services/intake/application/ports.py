@@ -43,6 +43,15 @@ class KnownRequest:
     ticket_id: TicketId
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a ticket stands when somebody begins to watch it."""
+
+    ticket_id: TicketId
+    version: Version
+    state: TicketState
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TicketFilter:
     """Which tickets to list; None and empty mean all."""
@@ -151,8 +160,8 @@ class UnitOfWork(Protocol):
 class ChangeLog(Protocol):
     """Changes of tickets, for those who watch."""
 
-    def ticket_of(self, reference: str, caller: Caller) -> TicketId | None:
-        """Return the id of a ticket that the caller may see, or None."""
+    def standing_of(self, reference: str, caller: Caller) -> Standing | None:
+        """Return where a ticket stands that the caller may see, or None."""
         ...
 
     def since(self, positions: Mapping[TicketId, Version], most: int) -> Sequence[Change]:

@@ -22,6 +22,7 @@ MAX_ATTACHMENT_REF = 500
 BEST_SCORE = 5
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_REFERENCE = re.compile(r"[A-Za-z0-9-]{1,64}")
 _PHONE = re.compile(r"[0-9 ()+-]{5,30}")
 _DISTRICT = re.compile(r"[0-9]{6}")
 _ALLOWED_CONTROLS = frozenset("\t\n\r")
@@ -56,6 +57,12 @@ class FieldChecks:
         """Check an idempotency key."""
         if not _REQUEST_ID.fullmatch(value):
             self.note(field, "1–64 characters of A-Z a-z 0-9 . _ : - are required")
+        return value
+
+    def reference(self, field: str, value: str) -> str:
+        """Check the form of a ticket's id or number."""
+        if not is_reference(value):
+            self.note(field, "the id or the number of a ticket is required")
         return value
 
     def uscc(self, field: str, value: str) -> Uscc:
@@ -102,6 +109,11 @@ class FieldChecks:
         if len(values) > MAX_ATTACHMENTS:
             self.note(field, f"{len(values)} references, at most {MAX_ATTACHMENTS} are allowed")
         return tuple(self.text(f"{field}[{i}]", value, most=MAX_ATTACHMENT_REF) for i, value in enumerate(values[:MAX_ATTACHMENTS]))
+
+
+def is_reference(text: str) -> bool:
+    """Tell whether `text` may be a ticket's id or number; what is not must not reach a database or an answer."""
+    return _REFERENCE.fullmatch(text) is not None
 
 
 def _is_bad(character: str) -> bool:

@@ -117,7 +117,6 @@ class Ticket:
         """
         self._require({TicketState.AWAITING_SUPPLEMENT})
         self.state = TicketState.ACCEPTED
-        self.supplement_question = ""
         self._record("supplemented", now, note=text)
 
     def withdraw(self, reason: str, now: datetime) -> bool:
@@ -159,6 +158,8 @@ class Ticket:
         if self.resolve_time is not None and now >= self.resolve_time + REOPEN_WINDOW:
             raise ReopenWindowOver(self.resolve_time + REOPEN_WINDOW)
         self.state = TicketState.SUBMITTED
+        self._leave_units()
+        self.due_time = None
         self.reopen_count += 1
         self.rating = None
         self.resolution = ""
@@ -186,13 +187,13 @@ class Ticket:
         self.lead_unit = dispatch.lead_unit
         self.co_handler_units = dispatch.co_handler_units
         self.class_code = dispatch.class_code
-        self.supplement_question = ""
         self._record("dispatched", dispatch.time, unit=dispatch.lead_unit, note=dispatch.explanation)
 
     def sent_to_triage(self, now: datetime) -> None:
         """The desk decides."""
         if self.state in OPEN:
             self.state = TicketState.AWAITING_TRIAGE
+            self._leave_units()
             self._record("sent_to_triage", now)
 
     def accepted(self, act: UnitAct) -> None:
@@ -214,7 +215,6 @@ class Ticket:
             self.state = TicketState.RESOLVED
             self.resolution = act.note
             self.resolve_time = act.time
-            self.supplement_question = ""
             self._record("resolved", act.time, unit=act.unit, note=act.note)
 
     def told(self, kind: str, act: UnitAct) -> None:
@@ -239,11 +239,18 @@ class Ticket:
     def _is_current(self, act: UnitAct) -> bool:
         return act.epoch == self.dispatch_epoch
 
+    def _leave_units(self) -> None:
+        """Nobody holds it now, so that nobody may see its contact."""
+        self.lead_unit = None
+        self.co_handler_units = ()
+
     def _require(self, allowed: Collection[TicketState]) -> None:
         if self.state not in allowed:
             raise StateConflict(self.state, sorted(allowed))
 
     def _record(self, kind: str, at: datetime, *, unit: UnitCode | None = None, note: str = "") -> None:
+        if self.state is not TicketState.AWAITING_SUPPLEMENT:
+            self.supplement_question = ""
         self.version = Version(self.version + 1)
         self.update_time = max(self.update_time, at)
         self.changes.append(

@@ -1,7 +1,7 @@
 """The unified social credit code (统一社会信用代码).
 
 GB 32100-2015: 18 characters of an alphabet without I, O, S, V, Z. Position 1 is the registering authority, 2 the kind of body, 3–8 the
-district, 9–17 the organisation code with its own check character (GB 11714-1997, MOD 11), 18 the check character (MOD 31).
+district, in digits, 9–17 the organisation code with its own check character (GB 11714-1997, MOD 11), 18 the check character (MOD 31).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ _ORGANISATION_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _ORGANISATION_VALUES = {character: value for value, character in enumerate(_ORGANISATION_ALPHABET)}
 _ORGANISATION_WEIGHTS = (3, 7, 9, 10, 5, 8, 4, 2)
 _LENGTH = 18
+_DISTRICT = slice(2, 8)
 
 
 class InvalidUscc(ValueError):
@@ -33,6 +34,9 @@ def parse_uscc(text: str) -> Uscc:
     for position, character in enumerate(code, 1):
         if character not in _VALUES:
             raise InvalidUscc(f"character {position} is {character!r}; digits and capitals without I, O, S, V, Z are allowed")
+    for position, character in enumerate(code[_DISTRICT], 3):
+        if not character.isdecimal():
+            raise InvalidUscc(f"character {position} is {character!r}; a digit is required in the district's code")
     _check("17", organisation_check_character(code[8:16]), code[16])
     _check("18", check_character(code[:17]), code[17])
     return Uscc(code)
@@ -52,7 +56,7 @@ def organisation_check_character(first_8: str) -> str:
 
 def registration_district(uscc: Uscc) -> str:
     """Return positions 3–8: the district of the registering authority, possibly one that has been abolished since."""
-    return uscc[2:8]
+    return uscc[_DISTRICT]
 
 
 def _check(position: str, expected: str, found: str) -> None:

@@ -1,0 +1,1 @@
+"""Recognises which of the catalogue's classes a request belongs to."""

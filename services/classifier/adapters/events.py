@@ -1,0 +1,87 @@
+"""The classifier's messages: what it reads becomes commands, what it tells becomes protobuf."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from google.protobuf.message import DecodeError
+from paidan.classifier.v1 import classification_pb2, events_pb2
+from paidan.intake.v1 import events_pb2 as intake_pb2
+
+from chassis.message import InvalidMessage, OutMessage
+from services.classifier.application.classify_tickets import ClassifyTicket
+from services.classifier.domain.classification import AbstainReason
+
+if TYPE_CHECKING:
+    from chassis.message import InMessage
+    from services.classifier.domain.classification import Classification
+    from services.classifier.domain.events import TicketClassified
+
+TICKETS = "intake.tickets.v1"
+CLASSIFICATIONS = "classifier.classifications.v1"
+SOURCE = "/paidan/classifier"
+
+_SUBMITTED = intake_pb2.TicketSubmitted.DESCRIPTOR.full_name
+_NAMESPACE = uuid.UUID("2d1b7a0e-6c55-4f0b-9d0e-3a5c7e9f1b24")
+_REASONS = {
+    None: classification_pb2.ABSTAIN_REASON_UNSPECIFIED,
+    AbstainReason.UNSURE: classification_pb2.ABSTAIN_REASON_UNSURE,
+    AbstainReason.OUT_OF_SCOPE: classification_pb2.ABSTAIN_REASON_OUT_OF_SCOPE,
+    AbstainReason.TOO_LITTLE: classification_pb2.ABSTAIN_REASON_TOO_LITTLE,
+}
+
+
+def tells_of_submission(message: InMessage) -> bool:
+    """Say whether a message tells of a submitted ticket; only these carry a text to classify."""
+    return message.type == _SUBMITTED
+
+
+def to_command(message: InMessage) -> ClassifyTicket:
+    """Return the command that a `TicketSubmitted` asks for.
+
+    Raises:
+        InvalidMessage: It is not protobuf, or names no ticket.
+    """
+    try:
+        event = intake_pb2.TicketSubmitted.FromString(message.data)
+    except DecodeError as error:
+        raise InvalidMessage("UNDECODABLE", f"not a {_SUBMITTED}") from error
+    if not event.ticket_id:
+        raise InvalidMessage("NO_TICKET", "ticket_id is empty")
+    return ClassifyTicket(cause_id=message.id or message.position, ticket_id=event.ticket_id, text=event.text)
+
+
+def to_message(event: TicketClassified, traceparent: str | None) -> OutMessage:
+    """Return the message that tells of a classification; the same cause and model give the same id."""
+    payload = events_pb2.TicketClassified(
+        ticket_id=event.ticket_id,
+        classification=to_proto(event.classification),
+    )
+    payload.classify_time.FromDatetime(event.classify_time)
+    return OutMessage(
+        id=str(uuid.uuid5(_NAMESPACE, f"{event.cause_id} {event.classification.model_version}")),
+        topic=CLASSIFICATIONS,
+        key=event.ticket_id,
+        type=payload.DESCRIPTOR.full_name,
+        subject=event.ticket_id,
+        time=event.classify_time,
+        data=payload.SerializeToString(deterministic=True),
+        traceparent=traceparent,
+    )
+
+
+def to_proto(classification: Classification) -> classification_pb2.Classification:
+    """Return an answer as protobuf."""
+    return classification_pb2.Classification(
+        classes=[
+            classification_pb2.ClassProbability(class_code=each.code, probability=each.probability) for each in classification.classes
+        ],
+        abstained=classification.abstained,
+        abstain_reason=_REASONS[classification.abstain_reason],
+        evidence=[classification_pb2.EvidenceSpan(start=span.start, end=span.end, weight=span.weight) for span in classification.evidence],
+        model_version=classification.model_version,
+        issue_codes=classification.issues,
+        district_code=classification.district or "",
+        slots=[classification_pb2.Slot(key=slot.key, value=slot.value, start=slot.start, end=slot.end) for slot in classification.slots],
+    )

@@ -1,0 +1,47 @@
+"""The door for tickets: a batch of messages in, their classifications out. Nothing is kept."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from chassis.message import RetryLater
+from services.classifier.adapters.events import tells_of_submission, to_command, to_message
+from services.classifier.application.classify_tickets import classify_tickets
+from services.classifier.domain.errors import NoModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from chassis.clock import Clock
+    from chassis.message import InMessage, OutMessage
+    from services.classifier.application.ports import Models
+    from services.classifier.telemetry import ClassifierMetrics
+
+
+class TicketHandler:
+    """Classifies the tickets that messages tell of."""
+
+    def __init__(self, models: Models, clock: Clock, metrics: ClassifierMetrics) -> None:
+        self._models = models
+        self._clock = clock
+        self._metrics = metrics
+
+    def __call__(self, messages: Sequence[InMessage]) -> list[OutMessage]:
+        """Return the classifications of the submitted tickets among `messages`; others are left out.
+
+        Raises:
+            InvalidMessage: One can never be understood.
+            RetryLater: No model is loaded yet.
+        """
+        submissions = [message for message in messages if tells_of_submission(message)]
+        if not submissions:
+            return []
+        commands = [to_command(message) for message in submissions]
+        started = time.perf_counter()
+        try:
+            events = classify_tickets(self._models, self._clock, commands)
+        except NoModelError as error:
+            raise RetryLater("no model is loaded yet") from error
+        self._metrics.count([event.classification for event in events], time.perf_counter() - started)
+        return [to_message(event, message.traceparent) for event, message in zip(events, submissions, strict=True)]

@@ -1,0 +1,62 @@
+"""What the use cases need from outside."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from services.classifier.domain.classification import DistrictCode, ModelRelease, Recognition, RequestClass
+
+
+class Recogniser(Protocol):
+    """Tells which classes texts belong to. Safe for many threads; never raises for any text."""
+
+    @property
+    def release(self) -> ModelRelease:
+        """The model that answers."""
+        ...
+
+    @property
+    def classes(self) -> Sequence[RequestClass]:
+        """Classes that the model knows, in the catalogue's order, `other` last."""
+        ...
+
+    def recognise(self, texts: Sequence[str]) -> list[Recognition]:
+        """Return an answer a text, in their order. Texts must be normalised."""
+        ...
+
+    def district(self, text: str) -> DistrictCode | None:
+        """Return the district that a normalised text names, or None."""
+        ...
+
+
+class Models(Protocol):
+    """Holds the model that answers now; it may be replaced at any time."""
+
+    def current(self) -> Recogniser:
+        """Return it.
+
+        Raises:
+            NoModelError: None is loaded yet.
+        """
+        ...
+
+
+class ReleaseRepository(Protocol):
+    """Remembers which models have served."""
+
+    def add(self, release: ModelRelease, activate_time: datetime) -> None:
+        """Remember a model; the first time that it served is kept."""
+        ...
+
+
+class UnitOfWork(Protocol):
+    """One transaction, opened and committed by the door."""
+
+    @property
+    def releases(self) -> ReleaseRepository:
+        """Models that have served."""
+        ...

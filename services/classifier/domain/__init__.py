@@ -1,0 +1,1 @@
+"""What the classifier speaks of: texts, classes, answers. Standard library only."""

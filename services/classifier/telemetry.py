@@ -1,0 +1,67 @@
+"""Metrics of the classifier; each is declared here, once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import Counter, Gauge, Histogram
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from prometheus_client import CollectorRegistry
+
+    from services.classifier.domain.classification import Classification, ModelRelease
+
+_SECONDS = (0.00025, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.05, 0.1, 0.5, 1)
+_PROBABILITIES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+
+
+class ClassifierMetrics:
+    """What the classifier counts."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._classified = Counter(
+            "paidan_classifier_classified",
+            "Texts classified, by the first class.",
+            ["class_code"],
+            registry=registry,
+        )
+        self._abstained = Counter(
+            "paidan_classifier_abstained",
+            "Texts for which the model would rather have a person decide, by reason: `unsure`, `out_of_scope` or `too_little`.",
+            ["reason"],
+            registry=registry,
+        )
+        self._first_probability = Histogram(
+            "paidan_classifier_first_probability",
+            "Probability of the first class, 0–1; its drift tells that texts have changed.",
+            buckets=_PROBABILITIES,
+            registry=registry,
+        )
+        self._seconds = Histogram(
+            "paidan_classifier_text_seconds",
+            "Time taken for a text, the mean of its batch, in seconds.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._model = Gauge(
+            "paidan_classifier_model_trained_timestamp_seconds",
+            "When the model that answers was trained, in Unix seconds; its version is the label.",
+            ["version"],
+            registry=registry,
+        )
+
+    def count(self, classifications: Sequence[Classification], seconds: float) -> None:
+        """Count answers that took `seconds` together."""
+        for each in classifications:
+            self._classified.labels(each.classes[0].code).inc()
+            self._first_probability.observe(each.classes[0].probability)
+            self._seconds.observe(seconds / len(classifications))
+            if each.abstain_reason is not None:
+                self._abstained.labels(each.abstain_reason.value).inc()
+
+    def serve(self, release: ModelRelease) -> None:
+        """Tell which model answers."""
+        self._model.clear()
+        self._model.labels(release.version).set(release.train_time.timestamp())

@@ -1,0 +1,18 @@
+"""The SLA service said something of the resolution's due time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from services.dispatcher.application.early import submitted_or_kept
+
+if TYPE_CHECKING:
+    from services.dispatcher.application.ports import Office, UnitOfWork
+    from services.dispatcher.domain.commands import NoteDeadline
+
+
+def note_deadline(office: Office, uow: UnitOfWork, command: NoteDeadline) -> None:
+    """Keep the due time and tell the lead unit."""
+    dispatch = submitted_or_kept(uow, command)
+    if dispatch is not None:
+        dispatch.note_deadline(command.change, command.due_time, now=office.clock.now())

@@ -1,0 +1,289 @@
+"""What the doors ask for. A command checks its own fields when it is built, whichever door builds it."""
+
+# Annotations are read at run time here: commands that come too early are stored and read again by their types.
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.dispatcher.domain.checks import Violations
+from services.dispatcher.domain.values import (
+    Classification,
+    DeadlineChange,
+    ReturnReason,
+    Supplement,
+    Ticket,
+    TicketId,
+    UnitCode,
+)
+
+MAX_EXTENSION = 15
+"""Workdays that a unit may ask for and the desk may grant at once."""
+
+MAX_NOTE = 1000
+MAX_RESOLUTION = 5000
+MAX_REFS = 20
+MAX_REF = 500
+MAX_CHANNEL = 500
+MAX_CO_HANDLERS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeTicket:
+    """A request was stored by intake."""
+
+    ticket: Ticket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeClassification:
+    """The classifier answered."""
+
+    ticket_id: TicketId
+    classification: Classification
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WithdrawTicket:
+    """The enterprise took its request back."""
+
+    ticket_id: TicketId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliverSupplement:
+    """The enterprise added material."""
+
+    ticket_id: TicketId
+    supplement: Supplement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReopenTicket:
+    """A resolved ticket goes back to work."""
+
+    ticket_id: TicketId
+    reason: str
+    reopen_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteDeadline:
+    """The SLA service said something of the resolution's due time.
+
+    Attributes:
+        ticket_id: Id of the ticket.
+        change: What it said.
+        due_time: When it is due, exclusive; None while paused.
+    """
+
+    ticket_id: TicketId
+    change: DeadlineChange
+    due_time: datetime | None
+
+
+EarlyCommand = TakeClassification | WithdrawTicket | DeliverSupplement | NoteDeadline
+"""What may come before the ticket that it speaks of, since topics know nothing of each other's order."""
+
+News = TakeTicket | ReopenTicket | EarlyCommand
+"""What other services tell."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accept:
+    """A unit signs for a ticket (签收)."""
+
+    unit: UnitCode
+    ticket_id: TicketId
+    epoch: int
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        _check_assignment(self.ticket_id, self.epoch).raise_if_any()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Return:
+    """A unit sends a ticket back (退回)."""
+
+    unit: UnitCode
+    ticket_id: TicketId
+    epoch: int
+    reason: ReturnReason
+    suggested_unit: str
+    note: str
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        violations = _check_assignment(self.ticket_id, self.epoch)
+        violations.code("suggested_unit", self.suggested_unit)
+        violations.text("note", self.note, most=MAX_NOTE)
+        violations.raise_if_any()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestSupplement:
+    """A unit asks the enterprise for material (补充材料)."""
+
+    unit: UnitCode
+    ticket_id: TicketId
+    epoch: int
+    question: str
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        violations = _check_assignment(self.ticket_id, self.epoch)
+        violations.text("question", self.question, least=1, most=MAX_NOTE)
+        violations.raise_if_any()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestExtension:
+    """A unit asks the desk for more time (延期)."""
+
+    unit: UnitCode
+    ticket_id: TicketId
+    epoch: int
+    workdays: int
+    reason: str
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        violations = _check_assignment(self.ticket_id, self.epoch)
+        violations.number("workdays", self.workdays, least=1, most=MAX_EXTENSION)
+        violations.text("reason", self.reason, least=1, most=MAX_NOTE)
+        violations.raise_if_any()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportProgress:
+    """A unit tells how far it is."""
+
+    unit: UnitCode
+    ticket_id: TicketId
+    epoch: int
+    note: str
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        violations = _check_assignment(self.ticket_id, self.epoch)
+        violations.text("note", self.note, least=1, most=MAX_NOTE)
+        violations.raise_if_any()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolve:
+    """A unit says that it is solved (办结)."""
+
+    unit: UnitCode
+    ticket_id: TicketId
+    epoch: int
+    resolution: str
+    attachment_refs: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        violations = _check_assignment(self.ticket_id, self.epoch)
+        violations.text("resolution", self.resolution, least=1, most=MAX_RESOLUTION)
+        violations.texts("attachment_refs", self.attachment_refs, most=MAX_REFS, longest=MAX_REF)
+        violations.raise_if_any()
+
+
+UnitCommand = Accept | Return | RequestSupplement | RequestExtension | ReportProgress | Resolve
+"""What a unit does with a ticket that it leads, by RPC or by receipt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssignByDesk:
+    """The desk gives a ticket that waits for it to a unit (人工分拨)."""
+
+    desk: str
+    ticket_id: TicketId
+    unit: str
+    co_handlers: tuple[str, ...]
+    class_code: str
+    note: str
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        violations = Violations()
+        violations.code("ticket_id", self.ticket_id, required=True)
+        violations.code("assign.unit", self.unit, required=True)
+        violations.texts("assign.co_handler_units", self.co_handlers, most=MAX_CO_HANDLERS, longest=MAX_REF)
+        violations.code("assign.class_code", self.class_code)
+        violations.text("assign.note", self.note, most=MAX_NOTE)
+        violations.raise_if_any()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclineByDesk:
+    """The desk declines a ticket that waits for it (不予受理)."""
+
+    desk: str
+    ticket_id: TicketId
+    reason: str
+    right_channel: str
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        violations = Violations()
+        violations.code("ticket_id", self.ticket_id, required=True)
+        violations.text("decline.reason", self.reason, least=1, most=MAX_NOTE)
+        violations.text("decline.right_channel", self.right_channel, least=1, most=MAX_CHANNEL)
+        violations.raise_if_any()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """The desk moves a ticket to another unit (转办)."""
+
+    desk: str
+    ticket_id: TicketId
+    epoch: int
+    unit: str
+    reason: str
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        violations = _check_assignment(self.ticket_id, self.epoch)
+        violations.code("unit", self.unit, required=True)
+        violations.text("reason", self.reason, least=1, most=MAX_NOTE)
+        violations.raise_if_any()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecideExtension:
+    """The desk grants or refuses an extension.
+
+    Attributes:
+        desk: Who decides.
+        ticket_id: Id of the ticket.
+        granted: True to grant.
+        workdays: Whole workdays to grant; 0 means as many as were asked for.
+        note: Words for the unit.
+    """
+
+    desk: str
+    ticket_id: TicketId
+    granted: bool
+    workdays: int
+    note: str
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        violations = Violations()
+        violations.code("ticket_id", self.ticket_id, required=True)
+        violations.number("workdays", self.workdays, least=0, most=MAX_EXTENSION)
+        violations.text("note", self.note, most=MAX_NOTE)
+        violations.raise_if_any()
+
+
+DeskCommand = AssignByDesk | DeclineByDesk | Transfer | DecideExtension
+"""What the desk does."""
+
+
+def _check_assignment(ticket_id: str, epoch: int) -> Violations:
+    violations = Violations()
+    violations.code("ticket_id", ticket_id, required=True)
+    violations.number("epoch", epoch, least=1, most=2**31 - 1)
+    return violations

@@ -1,0 +1,1 @@
+"""What connects the SLA service to the world."""

@@ -1,0 +1,200 @@
+"""Protobuf on topics: what intake and the dispatcher tell, and what the SLA service announces."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.message import DecodeError, Message
+from paidan.dispatcher.v1 import events_pb2 as dispatcher
+from paidan.intake.v1 import events_pb2 as intake
+from paidan.sla.v1 import deadline_pb2
+from paidan.sla.v1 import events_pb2 as sla
+
+from chassis.instant import to_timestamp
+from chassis.message import InvalidMessage, proto_message
+from services.sla.application.cancel_clocks import CancelClocks
+from services.sla.application.extend_clock import ExtendClock
+from services.sla.application.finish_clock import FinishClock
+from services.sla.application.pause_clock import PauseClock
+from services.sla.application.record_dispatch import RecordDispatch
+from services.sla.application.record_return import RecordReturn
+from services.sla.application.resume_clock import ResumeClock
+from services.sla.application.start_clock import StartClock
+from services.sla.domain.deadline import TicketId
+from services.sla.domain.facts import SUBMISSION, Cycle, Epoch, PortalCode, UnitCode
+from services.sla.domain.replay import Change
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+    from chassis.message import InMessage, OutMessage
+    from services.sla.domain.deadline import Deadline, DeadlineChanged
+
+TOPIC = "sla.events.v1"
+INTAKE_TOPIC = "intake.tickets.v1"
+DISPATCHER_TOPIC = "dispatcher.assignments.v1"
+
+Command = StartClock | RecordDispatch | RecordReturn | PauseClock | ResumeClock | ExtendClock | FinishClock | CancelClocks
+
+_MOST_WORKDAYS = 250
+
+_EVENTS: dict[Change, Callable[..., Message]] = {
+    Change.SET: sla.DeadlineSet,
+    Change.PAUSED: sla.DeadlinePaused,
+    Change.RESUMED: sla.DeadlineResumed,
+    Change.EXTENDED: sla.DeadlineExtended,
+    Change.AT_RISK: sla.DeadlineAtRisk,
+    Change.BREACHED: sla.DeadlineBreached,
+    Change.MET: sla.DeadlineMet,
+    Change.CANCELLED: sla.DeadlineCancelled,
+}
+
+
+def encode(changed: DeadlineChanged) -> OutMessage:
+    """Return a change as the message to publish."""
+    event = _EVENTS[changed.change](deadline=deadline_message(changed.deadline), event_time=to_timestamp(changed.event_time))
+    return proto_message(TOPIC, changed.deadline.ticket_id, event, time=changed.event_time)
+
+
+def deadline_message(deadline: Deadline) -> deadline_pb2.Deadline:
+    """Return a deadline as a message."""
+    return deadline_pb2.Deadline(
+        ticket_id=deadline.ticket_id,
+        kind=deadline_pb2.DeadlineKind.Value(f"DEADLINE_KIND_{deadline.kind.name}"),
+        cycle=deadline.cycle,
+        state=deadline_pb2.DeadlineState.Value(f"DEADLINE_STATE_{deadline.state.name}"),
+        start_time=to_timestamp(deadline.start_time),
+        due_time=to_timestamp(deadline.due_time),
+        original_due_time=to_timestamp(deadline.original_due_time),
+        at_risk_time=to_timestamp(deadline.at_risk_time),
+        breach_time=to_timestamp(deadline.breach_time),
+        finish_time=to_timestamp(deadline.finish_time),
+        unit=deadline.unit,
+        extension_workdays=deadline.extension_workdays,
+    )
+
+
+def decode(message: InMessage) -> Command | None:
+    """Return the command that a message stands for; None if it tells of nothing that a clock depends on.
+
+    Types that are not known are such messages too, so that a publisher may be ahead of us.
+
+    Raises:
+        InvalidMessage: The message has no type, or the payload is not what its type says, or lacks something.
+    """
+    if not message.type:
+        raise InvalidMessage("NO_TYPE", "the message has no ce_type")
+    reader = _READERS.get(message.type)
+    if reader is None:
+        return None
+    kind, read = reader
+    payload = kind()
+    try:
+        payload.ParseFromString(message.data)
+    except DecodeError as error:
+        raise InvalidMessage("UNDECODABLE", f"the payload is no {message.type}") from error
+    return read(payload, message)
+
+
+def _ticket(payload: Any) -> TicketId:  # noqa: ANN401 - every message has the field
+    if not payload.ticket_id:
+        raise InvalidMessage("INCOMPLETE", "ticket_id is empty")
+    return TicketId(payload.ticket_id)
+
+
+def _epoch(payload: Any) -> Epoch:  # noqa: ANN401 - every message of the dispatcher about an assignment has the field
+    if payload.epoch < 1:
+        raise InvalidMessage("INCOMPLETE", f"epoch is {payload.epoch}, must be 1 or more")
+    return Epoch(payload.epoch)
+
+
+def _instant(payload: Message, field: str) -> datetime:
+    if not payload.HasField(field):
+        raise InvalidMessage("INCOMPLETE", f"{field} is missing")
+    timestamp: Timestamp = getattr(payload, field)
+    try:
+        return timestamp.ToDatetime(UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidMessage("INCOMPLETE", f"{field} is out of range") from error
+
+
+def _submitted(payload: intake.TicketSubmitted, _: InMessage) -> Command:
+    start = _instant(payload, "submit_time")
+    return StartClock(ticket_id=_ticket(payload), cycle=SUBMISSION, start_time=start, portal=PortalCode(payload.portal))
+
+
+def _reopened(payload: intake.TicketReopened, _: InMessage) -> Command:
+    if payload.reopen_count < 1:
+        raise InvalidMessage("INCOMPLETE", f"reopen_count is {payload.reopen_count}, must be 1 or more")
+    return StartClock(ticket_id=_ticket(payload), cycle=Cycle(payload.reopen_count), start_time=_instant(payload, "reopen_time"))
+
+
+def _supplemented(payload: intake.TicketSupplemented, _: InMessage) -> Command:
+    return ResumeClock(ticket_id=_ticket(payload), supplement_time=_instant(payload, "supplement_time"))
+
+
+def _withdrawn(payload: intake.TicketWithdrawn, _: InMessage) -> Command:
+    return CancelClocks(ticket_id=_ticket(payload), cancel_time=_instant(payload, "withdraw_time"))
+
+
+def _dispatched(payload: dispatcher.TicketDispatched, message: InMessage) -> Command:
+    # The unit's message was acknowledged before this event was sent, so that its record's time bounds the time of the push.
+    return RecordDispatch(
+        ticket_id=_ticket(payload),
+        epoch=_epoch(payload),
+        unit=UnitCode(payload.lead_unit),
+        dispatch_time=_instant(payload, "dispatch_time"),
+        push_time=message.record_time,
+    )
+
+
+def _returned(payload: dispatcher.TicketReturned, _: InMessage) -> Command:
+    return RecordReturn(ticket_id=_ticket(payload), epoch=_epoch(payload), return_time=_instant(payload, "return_time"))
+
+
+def _supplement_requested(payload: dispatcher.SupplementRequested, _: InMessage) -> Command:
+    return PauseClock(ticket_id=_ticket(payload), epoch=_epoch(payload), request_time=_instant(payload, "request_time"))
+
+
+def _extension_decided(payload: dispatcher.ExtensionDecided, _: InMessage) -> Command | None:
+    if not payload.granted:
+        return None
+    if not 1 <= payload.workdays <= _MOST_WORKDAYS:
+        raise InvalidMessage("INCOMPLETE", f"workdays is {payload.workdays}, must be 1–{_MOST_WORKDAYS}")
+    return ExtendClock(
+        ticket_id=_ticket(payload),
+        epoch=_epoch(payload),
+        workdays=payload.workdays,
+        decide_time=_instant(payload, "decide_time"),
+    )
+
+
+def _resolved(payload: dispatcher.TicketResolved, _: InMessage) -> Command:
+    return FinishClock(ticket_id=_ticket(payload), epoch=_epoch(payload), resolve_time=_instant(payload, "resolve_time"))
+
+
+def _declined(payload: dispatcher.TicketDeclined, _: InMessage) -> Command:
+    return CancelClocks(ticket_id=_ticket(payload), cancel_time=_instant(payload, "decline_time"))
+
+
+_READERS: dict[str, tuple[type[Message], Callable[[Any, InMessage], Command | None]]] = {
+    kind.DESCRIPTOR.full_name: (kind, read)
+    for kind, read in (
+        (intake.TicketSubmitted, _submitted),
+        (intake.TicketReopened, _reopened),
+        (intake.TicketSupplemented, _supplemented),
+        (intake.TicketWithdrawn, _withdrawn),
+        (dispatcher.TicketDispatched, _dispatched),
+        (dispatcher.TicketReturned, _returned),
+        (dispatcher.SupplementRequested, _supplement_requested),
+        (dispatcher.ExtensionDecided, _extension_decided),
+        (dispatcher.TicketResolved, _resolved),
+        (dispatcher.TicketDeclined, _declined),
+    )
+}
+
+HEEDED = frozenset(_READERS)
+"""Types of messages that clocks depend on."""

@@ -1,0 +1,97 @@
+"""Wires the SLA service; the only file that names its concrete adapters."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from paidan.sla.v1.sla_service_pb2_grpc import add_SlaServiceServicer_to_server
+
+from chassis import inbox as inboxes
+from chassis.clock import SystemClock
+from chassis.grpc import GrpcServer, Service
+from chassis.identity.tokens import Authenticator
+from chassis.kafka import Consumer, Producer, TransactionalSink
+from chassis.metrics import ChassisMetrics, MetricsServer
+from chassis.outbox import Outbox, Relay
+from chassis.sql import build_engine
+from chassis.timer import Timer
+from services.sla.adapters import sql
+from services.sla.adapters.access import ACCESS
+from services.sla.adapters.calendar import FollowedRules
+from services.sla.adapters.errors import DOMAIN, translate
+from services.sla.adapters.grpc import SlaServicer
+from services.sla.adapters.horizon import Horizon, KafkaProgress
+from services.sla.adapters.kafka import GROUP, TOPICS, handle_messages
+from services.sla.adapters.timer import CalendarTick, DueTick, TallyTick
+from services.sla.telemetry import SlaMetrics
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from chassis.lifecycle import Component
+    from services.sla.settings import SlaSettings
+
+
+def build(settings: SlaSettings) -> Sequence[Component]:
+    """Return the components of the SLA service, in the order in which they stop. Reads the calendar; connects to nothing yet.
+
+    Raises:
+        NoticesUnreadable: There is no calendar to count by.
+    """
+    clock = SystemClock()
+    chassis_metrics = ChassisMetrics()
+    metrics = SlaMetrics(chassis_metrics.registry)
+    engine = build_engine(settings.database_url.get_secret_value(), service=sql.SCHEMA, pool_size=settings.database_pool_size)
+    outbox = Outbox(sql.outbox, source=sql.SOURCE)
+    rules = FollowedRules(settings.notices, settings.rules)
+    reader = sql.SqlDeadlineReader(engine)
+    client_options = settings.kafka.client_options()
+
+    def open_unit_of_work() -> sql.SlaUnitOfWork:
+        return sql.SlaUnitOfWork(engine, outbox, rules.current, metrics)
+
+    def forget_messages() -> int:
+        with engine.begin() as conn:
+            return inboxes.forget(conn, sql.inbox, now=clock.now(), retention=settings.inbox_retention)
+
+    horizon = Horizon(KafkaProgress(TOPICS, GROUP, client_options), clock, recovery=settings.recovery_grace)
+    return [
+        GrpcServer(
+            Service(
+                name="paidan.sla.v1.SlaService",
+                register=lambda server: add_SlaServiceServicer_to_server(SlaServicer(reader, rules.current), server),
+                access=ACCESS,
+                domain=DOMAIN,
+                translate=translate,
+            ),
+            Authenticator(engine, clock, lifetime=settings.token_cache_lifetime),
+            chassis_metrics,
+            address=settings.grpc_address,
+            health_address=settings.health_address,
+            threads=settings.grpc_threads,
+            max_in_flight=settings.grpc_max_in_flight,
+        ),
+        Consumer(
+            TOPICS,
+            TransactionalSink(open_unit_of_work, sql.inbox, handle_messages, consumer=GROUP, clock=clock, metrics=chassis_metrics),
+            group=GROUP,
+            client_options=client_options,
+            metrics=chassis_metrics,
+            batch=settings.consumer_batch,
+            session_timeout=settings.consumer_session_timeout,
+        ),
+        Timer("calendar", settings.notices_interval, CalendarTick(open_unit_of_work, rules, clock, metrics, batch=settings.tick_batch)),
+        Timer("due", settings.tick_interval, DueTick(open_unit_of_work, horizon, clock, metrics, batch=settings.tick_batch)),
+        Timer("tallies", settings.tally_interval, TallyTick(reader, metrics)),
+        Timer("forget-messages", timedelta(minutes=10), forget_messages),
+        Relay(
+            engine,
+            outbox,
+            Producer(client_options, client_id="paidan-sla-relay"),
+            chassis_metrics,
+            interval=settings.relay_interval,
+            batch=settings.relay_batch,
+        ),
+        MetricsServer(chassis_metrics.registry, settings.metrics_address),
+    ]

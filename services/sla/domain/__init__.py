@@ -1,0 +1,1 @@
+"""Workdays, clocks and deadlines; the standard library only."""

@@ -1,0 +1,100 @@
+"""One stack for all fault tests: services are killed and started again, the brokers and the database too."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.fault.checks import gather, judge, settle
+from tests.fault.ledger import Ledger, Plan
+from tests.fault.load import Load
+from tests.fault.units import Units
+from tests.support.city import open_city
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from deploy.local.stack import LocalService
+    from tests.fault.checks import Violation
+    from tests.support.city import City
+
+
+class Theatre:
+    """A city, its units at work, and the means to hurt it."""
+
+    def __init__(self, city: City, units: Units) -> None:
+        self.city = city
+        self.units = units
+
+    def service(self, name: str) -> LocalService:
+        """Return a service."""
+        return self.city.stack.services[name]
+
+    def restart(self, names: Collection[str], environment: Mapping[str, str] | None = None, *, module: Mapping[str, Sequence[str]] | None = None) -> None:
+        """Drain services and start them again, side by side; does not wait until they are ready."""
+        services = [self.service(name) for name in names]
+        with ThreadPoolExecutor(len(services)) as pool:
+            list(pool.map(lambda service: service.stop(), services))
+        for service in services:
+            service.start(environment, module=(module or {}).get(service.name, ()))
+
+    def heal(self) -> None:
+        """Bring everything up again, without failpoints and mutations."""
+        for part in (self.city.stack.parts.kafka, self.city.stack.parts.postgres):
+            if part is not None:
+                part.start()
+        for service in self.city.stack.services.values():
+            if not service.process.alive:
+                service.start()
+            service.wait_ready()
+
+    @contextmanager
+    def run(self) -> Iterator[Run]:
+        """A run of its own: its own portal, its own ledger; everything is brought up again afterwards."""
+        try:
+            yield Run(self)
+        finally:
+            self.heal()
+
+
+class Run:
+    """A load and its account."""
+
+    def __init__(self, theatre: Theatre) -> None:
+        self._theatre = theatre
+        self._city = theatre.city
+        self._city.catch_up()
+        self._dead_letters_before = len(self._city.dead_letters())
+        self.ledger = Ledger(self._city.new_portal())
+        theatre.units.follow(self.ledger)
+
+    def load(self, *, plans: Sequence[Plan] = (Plan.USUAL, Plan.USUAL, Plan.USUAL, Plan.RETURN), rate: float = 30) -> Load:
+        """Return a load client for a `with` block."""
+        metadata = self._city.token_of_portal(self.ledger.portal)
+        return Load(self.ledger, metadata, [self._theatre.service("intake").address], plans=plans, rate=rate)
+
+    def verdict(self, *, within: float = 90) -> list[Violation]:
+        """Wait until nothing is under way, and return every broken promise."""
+        units = self._theatre.units
+        settle(self._city, self.ledger, busy=lambda: f"{units.unsent} receipts to send" if units.unsent else "", within=within)
+        return judge(gather(self._city, self.ledger, dead_letters_before=self._dead_letters_before))
+
+
+@pytest.fixture(scope="session")
+def theatre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theatre]:
+    with open_city(tmp_path_factory.mktemp("fault")) as city:
+        units = Units(city)
+        units.start()
+        try:
+            yield Theatre(city, units)
+        finally:
+            units.stop()
+
+
+@pytest.fixture
+def run(theatre: Theatre) -> Iterator[Run]:
+    with theatre.run() as opened:
+        yield opened

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.request import urlopen
+
+import grpc
+import pytest
+from kafka import KafkaConsumer
+from paidan.classifier.v1 import classifier_service_pb2 as pb
+from paidan.classifier.v1 import events_pb2
+from paidan.classifier.v1.classifier_service_pb2_grpc import ClassifierServiceStub
+from paidan.intake.v1 import events_pb2 as intake_pb2
+from sqlalchemy import create_engine, select, text
+
+from chassis.caller import Caller, Role
+from chassis.identity import tokens
+from chassis.kafka import Producer
+from chassis.message import InMessage, proto_message, read_record
+from chassis.sql import build_engine
+from services.classifier.adapters.sql import ClassifierUnitOfWork, model_release
+from services.classifier.application.record_release import record_release
+from tests.integration.classifier.conftest import running
+from tests.unit.classifier.builders import NOW, release, save_model, shifted, some_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from sqlalchemy import Engine
+
+NOBODY = "127.0.0.1:1"
+
+
+@dataclass(frozen=True)
+class Database:
+    """The service's database, without models that have served."""
+
+    url: str
+    engine: Engine
+
+    def versions(self) -> set[str]:
+        with self.engine.connect() as conn:
+            return set(conn.scalars(select(model_release.c.version)))
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    owner = create_engine(database_url)
+    with owner.begin() as conn:
+        conn.execute(text("TRUNCATE classifier.model_release"))
+    owner.dispose()
+    engine = build_engine(database_url, service="classifier")
+    yield Database(database_url, engine)
+    engine.dispose()
+
+
+class Tickets:
+    """Stands for intake: tells of tickets."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._producer = Producer({"bootstrap_servers": bootstrap}, client_id="test")
+
+    def submit(self, *texts: str) -> list[str]:
+        """Tell of a ticket for each text; returns their ids."""
+        ids = [str(uuid.uuid4()) for _ in texts]
+        for ticket_id, words in zip(ids, texts, strict=True):
+            self.send(ticket_id, intake_pb2.TicketSubmitted(ticket_id=ticket_id, text=words).SerializeToString(), f"message of {ticket_id}")
+        return ids
+
+    def send(self, key: str, data: bytes, message_id: str) -> None:
+        message = proto_message("intake.tickets.v1", key, intake_pb2.TicketSubmitted(), time=NOW, message_id=message_id)
+        assert self._producer.send([(message.topic, key, data, message.headers("/paidan/intake"))]) == [None]
+
+    def close(self) -> None:
+        self._producer.close()
+
+
+@pytest.fixture
+def tickets(kafka_bootstrap: str, topics: None) -> Iterator[Tickets]:  # noqa: ARG001 - topics must be there
+    telling = Tickets(kafka_bootstrap)
+    yield telling
+    telling.close()
+
+
+def read_until(bootstrap: str, topic: str, enough: Callable[[list[InMessage]], bool]) -> list[InMessage]:
+    """Read a topic from its beginning until what was read is enough, for half a minute at most."""
+    consumer = KafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False)
+    found: list[InMessage] = []
+    end = time.monotonic() + 30
+    try:
+        while not enough(found) and time.monotonic() < end:
+            polled = consumer.poll(timeout_ms=200)
+            found += [read_record(record) for records in polled.values() for record in records]
+    finally:
+        consumer.close(autocommit=False)
+    return found
+
+
+def classifications_of(bootstrap: str, ids: list[str]) -> dict[str, InMessage]:
+    """Return the classification of each ticket, once all are there."""
+    messages = read_until(bootstrap, "classifier.classifications.v1", lambda read: set(ids) <= {message.key for message in read})
+    return {message.key: message for message in messages if message.key in ids}
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    end = time.monotonic() + 15
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()
+
+
+def test_tickets_are_classified_garbage_is_kept_aside_and_models_change_without_losing_any(
+    database: Database, kafka_bootstrap: str, tickets: Tickets, model_folder: Path, tmp_path: Path
+) -> None:
+    environment = {"KAFKA_BOOTSTRAP": kafka_bootstrap, "DATABASE_URL": database.url}
+    with running(model_folder, tmp_path / "log", environment) as service:
+        before = tickets.submit("这周停电三次,生产线报废一批料", "国企项目部欠我们货款86万", "")
+        poison = f"poison {uuid.uuid4()}"
+        tickets.send(poison, b"\xff\xff", "poison")
+        told = classifications_of(kafka_bootstrap, before)
+        buried = read_until(kafka_bootstrap, "intake.tickets.v1.dlq", lambda read: poison in {message.key for message in read})
+
+        save_model(model_folder, fingerprint="1234567890", parameters=shifted(some_parameters()))
+        swapped = eventually(lambda: "20261123-12345678" in database.versions())
+        after = tickets.submit("停电")
+        told |= classifications_of(kafka_bootstrap, after)
+
+        metrics = urlopen(f"http://{service.metrics_address}/metrics", timeout=5).read().decode()
+
+    payloads = [events_pb2.TicketClassified.FromString(told[ticket_id].data) for ticket_id in (*before, *after)]
+    assert [payload.classification.classes[0].class_code for payload in payloads[:2]] == ["power_supply", "arrears_payment"]
+    assert payloads[2].classification.abstained
+    assert [payload.classification.model_version for payload in payloads] == ["20261123-abcdef01"] * 3 + ["20261123-12345678"]
+    assert poison in {message.key for message in buried}
+    assert swapped
+    assert database.versions() == {"20261123-abcdef01", "20261123-12345678"}
+    assert 'paidan_classifier_classified_total{class_code="power_supply"} 2.0' in metrics
+    assert service.process.returncode == 0
+
+
+def test_a_classification_that_is_repeated_after_a_crash_carries_the_same_id(
+    database: Database, kafka_bootstrap: str, tickets: Tickets, model_folder: Path, tmp_path: Path
+) -> None:
+    environment = {"KAFKA_BOOTSTRAP": kafka_bootstrap, "DATABASE_URL": database.url}
+    crashing = {**environment, "PAIDAN_FAILPOINT": "consumer.before_offset_commit"}
+    with running(model_folder, tmp_path / "crashing.log", crashing) as service:
+        ids = tickets.submit("停电", "欠款")
+        service.process.wait(timeout=30)
+    with running(model_folder, tmp_path / "log", environment):
+        messages = read_until(
+            kafka_bootstrap,
+            "classifier.classifications.v1",
+            lambda read: sum(message.key in ids for message in read) > len(ids),
+        )
+
+    of_ours = [message for message in messages if message.key in ids]
+    assert len(of_ours) > len(ids)
+    assert {message.key for message in of_ours} == set(ids)
+    assert len({message.id for message in of_ours}) == len(ids)
+
+
+def test_with_the_database_away_tickets_are_still_classified_and_only_calls_are_refused(
+    kafka_bootstrap: str, tickets: Tickets, model_folder: Path, tmp_path: Path
+) -> None:
+    environment = {"KAFKA_BOOTSTRAP": kafka_bootstrap, "DATABASE_URL": f"postgresql+psycopg://nobody@{NOBODY}/nothing"}
+    with running(model_folder, tmp_path / "log", environment) as service, grpc.insecure_channel(service.address) as channel:
+        told = classifications_of(kafka_bootstrap, ids := tickets.submit("停电"))
+        with pytest.raises(grpc.RpcError) as refused:
+            ClassifierServiceStub(channel).Classify(
+                pb.ClassifyRequest(text="停电"), metadata=(("authorization", "Bearer paidan_unknown_secret"),)
+            )
+
+    assert set(told) == set(ids)
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_with_the_brokers_away_calls_are_still_answered(database: Database, model_folder: Path, tmp_path: Path) -> None:
+    owner = create_engine(database.url)
+    with owner.begin() as conn:
+        issued = tokens.issue(conn, Caller(Role.PORTAL, "portal-1"))
+    owner.dispose()
+    environment = {"KAFKA_BOOTSTRAP": NOBODY, "DATABASE_URL": database.url}
+    with running(model_folder, tmp_path / "log", environment) as service, grpc.insecure_channel(service.address) as channel:
+        answer = ClassifierServiceStub(channel).Classify(
+            pb.ClassifyRequest(text="停电"), metadata=(("authorization", f"Bearer {issued.token}"),)
+        )
+        recorded = eventually(lambda: database.versions() == {"20261123-abcdef01"})
+
+    assert answer.classification.classes[0].class_code == "power_supply"
+    assert recorded
+
+
+def test_of_a_model_the_first_time_that_it_served_is_kept(database: Database) -> None:
+    for activate_time in (NOW, NOW.replace(year=2027)):
+        with ClassifierUnitOfWork(database.engine) as uow:
+            record_release(uow, release(), activate_time)
+            uow.commit()
+
+    with database.engine.connect() as conn:
+        (row,) = conn.execute(select(model_release)).all()
+    assert (row.version, row.activate_time, row.card) == ("20261123-abcdef01", NOW, {"note": "made for tests"})
+
+
+def test_what_is_not_committed_is_not_remembered(database: Database) -> None:
+    with ClassifierUnitOfWork(database.engine) as uow:
+        record_release(uow, release(), NOW)
+
+    assert database.versions() == set()

@@ -1,0 +1,220 @@
+"""What units send on their own topics: read by the topic's unit, once, and answered when it is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from chassis.dead_letter import DeadLetterLimitReached
+from services.dispatcher.adapters.events import receipts_topic
+from services.dispatcher.domain.values import State
+from tests.integration.dispatcher.harness import FakeRecord, accepting, again, classified, new_ticket, receipt, resolving, returning, submitted
+from tests.unit.dispatcher.builders import INDUSTRY, MARKET, YUZHONG
+
+if TYPE_CHECKING:
+    from services.dispatcher.domain.values import TicketId
+    from tests.integration.dispatcher.harness import Harness
+
+
+@pytest.fixture
+def dispatched(harness: Harness, ticket_id: TicketId) -> TicketId:
+    """A ticket in the hands of the industry department, with the team of Yuzhong helping."""
+    harness.feed(submitted(ticket_id), classified(ticket_id))
+    harness.sent(ticket_id)
+    return ticket_id
+
+
+def test_a_receipt_that_comes_twice_has_its_effect_once(harness: Harness, dispatched: TicketId) -> None:
+    record = accepting(INDUSTRY, dispatched)
+
+    harness.feed(record, again(record))
+    harness.feed(again(record))
+
+    assert harness.kinds(dispatched) == ["TicketAccepted"]
+    assert harness.count("paidan_messages_consumed_total", topic=receipts_topic(INDUSTRY), outcome="repeated") == 2
+
+
+def test_a_receipt_without_an_id_is_recognised_by_its_bytes(harness: Harness, dispatched: TicketId) -> None:
+    progress = {"ticketId": dispatched, "epoch": 1, "reportProgress": {"note": "已联系企业"}}
+
+    harness.feed(receipt(INDUSTRY, progress))
+    harness.feed(receipt(INDUSTRY, progress))
+    harness.feed(receipt(INDUSTRY, {**progress, "reportProgress": {"note": "已到现场"}}))
+
+    assert harness.kinds(dispatched) == ["ProgressReported", "ProgressReported"]
+
+
+def test_the_same_id_of_two_units_means_two_receipts(harness: Harness, dispatched: TicketId) -> None:
+    harness.feed(accepting(YUZHONG, dispatched, receiptId="shared"), accepting(INDUSTRY, dispatched, receiptId="shared"))
+
+    assert harness.kinds(dispatched) == [f"{YUZHONG}:refused", "TicketAccepted"]
+
+
+def test_headers_of_a_receipt_do_not_say_who_sent_it_or_whether_it_was_seen(harness: Harness, dispatched: TicketId) -> None:
+    first = accepting(INDUSTRY, dispatched)
+    first.headers = [("ce_id", b"forged"), ("ce_source", b"/paidan/dispatcher"), ("ce_type", b"paidan.intake.v1.TicketWithdrawn")]
+    second = receipt(INDUSTRY, {"receiptId": "other", "ticketId": dispatched, "epoch": 1, "reportProgress": {"note": "进行中"}})
+    second.headers = first.headers
+
+    harness.feed(first)
+    harness.feed(second)
+
+    assert harness.kinds(dispatched) == ["TicketAccepted", "ProgressReported"]
+
+
+def test_the_unit_of_a_receipt_is_its_topics_whatever_the_body_says(harness: Harness, dispatched: TicketId) -> None:
+    harness.feed(receipt(MARKET, {"ticketId": dispatched, "epoch": 1, "unit": INDUSTRY, "accept": {}}))
+
+    [refused] = harness.sent(dispatched)
+    assert refused.topic == f"dispatch.{MARKET}.v1"
+    assert refused.body.refused.reason == "ERROR_REASON_DISPATCH_NOT_FOUND"
+    assert refused.body.number == ""
+    assert harness.seen(dispatched).dispatch.state is State.DISPATCHED
+
+
+@pytest.mark.parametrize(
+    ("unit", "epoch", "reason"),
+    [
+        (MARKET, 1, "DISPATCH_NOT_FOUND"),
+        (YUZHONG, 1, "NOT_LEAD_UNIT"),
+        (INDUSTRY, 2, "STALE_EPOCH"),
+    ],
+)
+def test_a_receipt_that_does_not_fit_is_refused_and_no_dead_letter(
+    harness: Harness, dispatched: TicketId, unit: str, epoch: int, reason: str
+) -> None:
+    harness.feed(accepting(unit, dispatched, epoch, receiptId="r-77"))
+
+    [refused] = harness.sent(dispatched)
+    assert refused.kind == f"{unit}:refused"
+    assert (refused.body.refused.receipt_id, refused.body.refused.reason) == ("r-77", f"ERROR_REASON_{reason}")
+    assert refused.body.refused.message
+    assert refused.body.ticket_id == dispatched
+    assert harness.count("paidan_dispatcher_receipts_refused_total", reason=reason) == 1
+
+
+def test_a_receipt_for_a_ticket_that_nobody_knows_is_refused(harness: Harness) -> None:
+    unknown = new_ticket()
+
+    harness.feed(resolving(INDUSTRY, unknown))
+
+    assert harness.kinds(unknown) == [f"{INDUSTRY}:refused"]
+    assert harness.rows("SELECT 1 FROM dispatcher.dispatch WHERE ticket_id = :id", id=unknown) == []
+
+
+def test_a_unit_that_lost_the_ticket_is_told_the_active_epoch(harness: Harness, dispatched: TicketId) -> None:
+    harness.feed(returning(INDUSTRY, dispatched, to=MARKET))
+    harness.sent(dispatched)
+
+    harness.feed(resolving(INDUSTRY, dispatched))
+
+    [refused] = harness.sent(dispatched)
+    assert refused.body.refused.reason == "ERROR_REASON_STALE_EPOCH"
+    assert "2" in refused.body.refused.message
+
+
+def test_names_of_the_proto_are_read_as_well_as_those_of_json_and_unknown_fields_are_ignored(
+    harness: Harness, dispatched: TicketId
+) -> None:
+    body = {
+        "receipt_id": "snake",
+        "ticket_id": dispatched,
+        "epoch": "1",
+        "return": {"reason": 1, "suggested_unit": MARKET},
+        "handledBy": "张科长",
+    }
+
+    harness.feed(receipt(INDUSTRY, body))
+
+    assert f"{MARKET}:order" in harness.kinds(dispatched)
+
+
+LONG = "长" * 1001
+UNREADABLE = {
+    "no JSON": b"\xff\xfe not json",
+    "no object": b"[1, 2]",
+    "no ticket": b'{"receiptId": "r-1", "epoch": 1, "accept": {}}',
+    "no action": b'{"receiptId": "r-1", "ticketId": "t-1", "epoch": 1}',
+    "wrong type": b'{"receiptId": "r-1", "ticketId": "t-1", "epoch": "first", "accept": {}}',
+    "two actions": b'{"ticketId": "t-1", "epoch": 1, "accept": {}, "resolve": {"resolution": "x"}}',
+    "half a surrogate": b'{"ticketId": "t-1", "epoch": 1, "reportProgress": {"note": "\\ud800"}}',
+    "too deep": b"[" * 5000,
+    "empty": b"",
+}
+INVALID = {
+    "long note": {"ticketId": "t-1", "epoch": 1, "reportProgress": {"note": LONG}},
+    "long receipt id": {"receiptId": "r" * 65, "ticketId": "t-1", "epoch": 1, "accept": {}},
+    "long ticket id": {"ticketId": "t" * 65, "epoch": 1, "accept": {}},
+    "NUL in a note": {"ticketId": "t-1", "epoch": 1, "reportProgress": {"note": "a\x00b"}},
+    "NUL in the ticket id": {"ticketId": "t\x001", "epoch": 1, "accept": {}},
+    "no epoch": {"ticketId": "t-1", "accept": {}},
+    "no reason": {"ticketId": "t-1", "epoch": 1, "return": {}},
+    "unknown reason": {"ticketId": "t-1", "epoch": 1, "return": {"reason": 99}},
+    "empty resolution": {"ticketId": "t-1", "epoch": 1, "resolve": {"resolution": "  "}},
+    "too many attachments": {"ticketId": "t-1", "epoch": 1, "resolve": {"resolution": "好", "attachmentRefs": ["a"] * 21}},
+    "too many workdays": {"ticketId": "t-1", "epoch": 1, "requestExtension": {"workdays": 16, "reason": "等"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        *((data, "UNREADABLE") for data in UNREADABLE.values()),
+        *((json.dumps(body).encode(), "INVALID_FIELD") for body in INVALID.values()),
+    ],
+    ids=[*UNREADABLE, *INVALID],
+)
+def test_a_receipt_that_cannot_be_read_is_a_dead_letter_and_its_sender_hears_of_it(harness: Harness, data: bytes, reason: str) -> None:
+    with harness.engine.begin() as conn:
+        conn.exec_driver_sql("DELETE FROM dispatcher.outbox")
+
+    harness.feed(receipt(MARKET, data))
+
+    rows = harness.rows("SELECT aggregateid FROM dispatcher.outbox ORDER BY seq")
+    sent = [each for key in dict.fromkeys(row.aggregateid for row in rows) for each in harness.sent(key)]
+    assert sorted(each.kind for each in sent) == ["dlq", f"{MARKET}:refused"]
+    dead = next(each for each in sent if each.kind == "dlq")
+    refused = next(each for each in sent if each.kind != "dlq")
+    assert (dead.topic, dead.body, dead.headers["dlq_reason"]) == (f"receipts.{MARKET}.v1.dlq", data, reason)
+    assert refused.body.refused.reason == f"ERROR_REASON_{reason}"
+    assert harness.count("paidan_dispatcher_receipts_refused_total", reason=reason) == 1
+    assert harness.count("paidan_messages_consumed_total", topic=receipts_topic(MARKET), outcome="dead_lettered") == 1
+
+
+def test_what_the_broker_delivers_without_value_or_with_broken_headers_is_answered_too(harness: Harness) -> None:
+    with harness.engine.begin() as conn:
+        conn.exec_driver_sql("DELETE FROM dispatcher.outbox")
+
+    harness.feed(
+        FakeRecord(receipts_topic(MARKET), None),
+        FakeRecord(receipts_topic(MARKET), b"{}", headers=[("note", b"\xff")]),
+    )
+
+    topics = [row.aggregatetype for row in harness.rows("SELECT aggregatetype FROM dispatcher.outbox")]
+    assert sorted(topics) == [f"dispatch.{MARKET}.v1"] * 2 + [f"receipts.{MARKET}.v1.dlq"] * 2
+
+
+def test_garbage_spoils_neither_its_batch_nor_its_repetition(harness: Harness, dispatched: TicketId) -> None:
+    garbage = receipt(MARKET, b"garbage")
+
+    harness.feed(garbage, accepting(INDUSTRY, dispatched), again(garbage))
+    harness.feed(again(garbage))
+
+    assert harness.kinds(dispatched) == ["TicketAccepted"]
+    assert harness.count("paidan_messages_consumed_total", topic=receipts_topic(MARKET), outcome="dead_lettered") == 2
+    assert harness.count("paidan_consumer_batch_messages_count") == 3
+
+
+def test_hundreds_of_garbage_receipts_do_not_stop_the_dispatcher(harness: Harness, dispatched: TicketId) -> None:
+    harness.feed(*(receipt(MARKET, b"garbage %d" % number) for number in range(300)), accepting(INDUSTRY, dispatched))
+
+    assert harness.kinds(dispatched) == ["TicketAccepted"]
+
+
+def test_garbage_on_our_own_topics_stalls_instead_of_emptying_them(harness: Harness) -> None:
+    broken = [FakeRecord("intake.tickets.v1", b"\xff", headers=[("ce_type", b"paidan.intake.v1.TicketSubmitted")]) for _ in range(21)]
+
+    with pytest.raises(DeadLetterLimitReached):
+        harness.feed(*broken)

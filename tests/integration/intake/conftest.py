@@ -1,0 +1,39 @@
+"""A database with intake's schema, and a door before it that most tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from chassis.migrations import migrate
+from services.intake import migrations
+from tests.conftest import fresh_database
+from tests.integration.intake.harness import Store, open_door
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from deploy.local.parts import LocalParts
+    from tests.integration.intake.harness import Client, Door
+
+
+@pytest.fixture(scope="session")
+def store(parts: LocalParts) -> Iterator[Store]:
+    with fresh_database(parts.database_url) as url:
+        migrate(url, {"intake": Path(next(iter(migrations.__path__)))})
+        opened = Store(url)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="session")
+def door(store: Store) -> Iterator[Door]:
+    with open_door(store) as opened:
+        yield opened
+
+
+@pytest.fixture
+def portal(door: Door) -> Client:
+    return door.portal()
