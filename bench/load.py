@@ -14,9 +14,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
 import grpc
-from paidan.intake.v1.intake_service_pb2 import SubmitTicketResponse
 
 from bench.requests import Submissions
+from paidan.intake.v1.intake_service_pb2 import SubmitTicketResponse
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence

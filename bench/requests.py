@@ -7,10 +7,9 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from deploy.topics import CATALOGUE
 from paidan.intake.v1 import ticket_pb2
 from paidan.intake.v1.intake_service_pb2 import SubmitTicketRequest
-
-from deploy.topics import CATALOGUE
 from services.intake.domain.uscc import check_character, organisation_check_character
 
 if TYPE_CHECKING:

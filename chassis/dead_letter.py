@@ -59,17 +59,19 @@ class DeadLetterLimit:
         self._most = most
         self._window = window.total_seconds()
         self._monotonic = monotonic
-        self._spent: deque[float] = deque()
+        self._spent: deque[tuple[float, str]] = deque()
 
-    def spend(self) -> None:
-        """Count one.
+    def spend(self, position: str) -> None:
+        """Count the message at a position of the log; the same one again, after a transaction that did not commit, counts once.
 
         Raises:
             DeadLetterLimitReached: One more than is allowed.
         """
         now = self._monotonic()
-        while self._spent and self._spent[0] <= now - self._window:
+        while self._spent and self._spent[0][0] <= now - self._window:
             self._spent.popleft()
+        if any(known == position for _, known in self._spent):
+            return
         if len(self._spent) >= self._most:
             raise DeadLetterLimitReached
-        self._spent.append(now)
+        self._spent.append((now, position))

@@ -74,6 +74,8 @@ SERVER_OPTIONS = (
 )
 _STREAM_WRITE_TIMEOUT = timedelta(seconds=10)
 _STOP_POLL_SECONDS = 0.05
+_MAX_STREAMS = 5000
+_STREAMS_RETRY = timedelta(seconds=5)
 
 _caller: contextvars.ContextVar[Caller] = contextvars.ContextVar("caller")
 _deadline: contextvars.ContextVar[float | None] = contextvars.ContextVar("deadline", default=None)
@@ -222,6 +224,7 @@ class _Gate(grpc.aio.ServerInterceptor):
         self._metrics = metrics
         self._max_in_flight = max_in_flight
         self._in_flight = 0
+        self._open_streams = 0
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="rpc")
 
     def close(self) -> None:
@@ -316,9 +319,12 @@ class _Gate(grpc.aio.ServerInterceptor):
         async def call(request: Message, context: grpc.aio.ServicerContext[Message, Message]) -> None:
             code = grpc.StatusCode.OK
             refused: grpc.Status | None = None
+            self._open_streams += 1
             self._metrics.streams.labels(method).inc()
             try:
                 with trace.continue_from(_metadata(context, "traceparent")), self._refusals(method):
+                    if self._open_streams > _MAX_STREAMS:
+                        raise Refusal(RefusalKind.EXHAUSTED, "OVERLOADED", "too many streams are open", retry_after=_STREAMS_RETRY)
                     await self._identify(method, context)
                     await _pump(behaviour(request, context), context)
             except asyncio.CancelledError:
@@ -328,6 +334,7 @@ class _Gate(grpc.aio.ServerInterceptor):
                 refused = answered.status
                 code = refused.code
             finally:
+                self._open_streams -= 1
                 self._metrics.streams.labels(method).dec()
                 self._metrics.rpcs.labels(method, code.name).inc()
             if refused is not None:

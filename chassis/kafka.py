@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 import structlog
 from kafka import KafkaConsumer, KafkaProducer
 from kafka import errors as kafka_errors
+from kafka.admin import KafkaAdminClient
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from chassis import failpoint
-from chassis.dead_letter import DeadLetterLimit, dead_letter
+from chassis import failpoint, kafka_records  # noqa: F401 - consumers read through the second
+from chassis.dead_letter import SUFFIX, DeadLetterLimit, dead_letter
 from chassis.inbox import claim, release
 from chassis.message import InvalidMessage, RetryLater, read_record
 from chassis.outbox import Rejected
@@ -47,7 +48,7 @@ U_contra = TypeVar("U_contra", bound=SqlUnitOfWork, contravariant=True)
 _API_VERSION = (2, 6)
 _REQUEST_TIMEOUT = timedelta(seconds=8)
 _DELIVERY_TIMEOUT = timedelta(seconds=10)
-_METADATA_TIMEOUT = timedelta(seconds=5)
+_METADATA_TIMEOUT = timedelta(seconds=3)
 _COMMIT_INTERVAL = timedelta(milliseconds=100)
 _LONGEST_BACK_OFF = timedelta(seconds=5)
 
@@ -72,6 +73,8 @@ class Producer:
     def __init__(self, client_options: Mapping[str, Any], *, client_id: str) -> None:
         self._options = {**client_options, "client_id": client_id}
         self._producer: KafkaProducer | None = None
+        self._missing: set[str] = set()
+        self._away: Exception | None = None
 
     def send(self, records: Sequence[tuple[str, str, bytes, list[tuple[str, str]]]]) -> list[Exception | None]:
         """Send (topic, key, value, headers) records and wait for the brokers.
@@ -79,6 +82,7 @@ class Producer:
         Returns:
             Per record None when all in-sync replicas have it, else the error; `Rejected` when sending it again as it is cannot help.
         """
+        self._away = None
         futures = [self._send_one(*record) for record in records]
         failpoint.reach("producer.after_send")
         outcomes: list[Exception | None] = [f if isinstance(f, Exception) else self._outcome(f) for f in futures]
@@ -87,18 +91,36 @@ class Producer:
         return outcomes
 
     def _send_one(self, topic: str, key: str, value: bytes, headers: list[tuple[str, str]]) -> Any:  # noqa: ANN401 - the library's future
+        """Hand one record to the client; each fault costs its waiting time once a batch, not once a record."""
+        if self._away is not None:
+            return self._away
         try:
+            if topic in self._missing and self._is_missing(topic):
+                return Rejected(f"{topic}: no such topic")
             if self._producer is None:
                 self._producer = self._connect()
             return self._producer.send(topic, value, key.encode(), [(name, text.encode()) for name, text in headers])
         except _REJECTIONS as error:
             return Rejected(f"{topic}: {type(error).__name__}")
         except kafka_errors.KafkaTimeoutError as error:
-            # No metadata in time: with a connection at hand it is this topic that is missing, not the brokers.
-            missing = self._producer is not None and self._producer.bootstrap_connected()
-            return Rejected(f"{topic}: no such topic") if missing else error
+            if not self._is_missing(topic):
+                self._away = error
+            return self._away or Rejected(f"{topic}: no such topic")
         except kafka_errors.KafkaError as error:
             return error
+
+    def _is_missing(self, topic: str) -> bool:
+        """Ask the brokers whether they lack a topic, which the producer's timeout does not tell; False when they do not answer."""
+        self._missing.discard(topic)
+        with suppress(kafka_errors.KafkaError):
+            patience = _milliseconds(_METADATA_TIMEOUT)
+            admin = KafkaAdminClient(**self._options, request_timeout_ms=patience, bootstrap_timeout_ms=patience)
+            try:
+                if topic not in admin.list_topics():
+                    self._missing.add(topic)
+            finally:
+                admin.close()
+        return topic in self._missing
 
     def _outcome(self, future: Any) -> Exception | None:  # noqa: ANN401 - the library's future
         try:
@@ -234,6 +256,9 @@ class TransactionalSink(Generic[U]):
             fresh = self._claim(uow, messages)
             outcomes |= {message.position: "done" for message in fresh}
             invalid = {message.position: error for message, error in (self._handler(uow, fresh) if fresh else None) or ()}
+            if invalid and len({self._message_id(message) for message in messages}) < len(messages):
+                # A corrected copy under the same id may stand behind an invalid one: one by one it gets its turn.
+                raise next(iter(invalid.values()))
             for record, message in zip(records, messages, strict=True):
                 error = invalid.get(message.position)
                 if error is not None:
@@ -257,7 +282,7 @@ class TransactionalSink(Generic[U]):
 
     def _bury(self, uow: U, record: Record, error: InvalidMessage, *, limited: bool) -> None:
         if limited:
-            self._limit.spend()
+            self._limit.spend(f"{record.topic}/{record.partition}/{record.offset}")
         log.error(
             "message_dead_lettered",
             topic=record.topic,
@@ -303,8 +328,9 @@ class ProducingSink:
         except Exception:  # noqa: BLE001 - each record is judged alone below
             produced = [message for record in records for message in self._handle_alone(record)]
         self._produce(produced)
-        for record in records:
-            self._metrics.consumed.labels(record.topic, "done").inc()
+        buried = sum(message.topic.endswith(SUFFIX) for message in produced)
+        self._metrics.consumed.labels(records[0].topic, "dead_lettered").inc(buried)
+        self._metrics.consumed.labels(records[0].topic, "done").inc(len(records) - buried)
 
     def _handle_alone(self, record: Record) -> Sequence[OutMessage]:
         try:
@@ -316,8 +342,7 @@ class ProducingSink:
         except Exception as error:
             log.exception("message_failed", topic=record.topic, partition=record.partition, offset=record.offset)
             reason, detail = "BUG", type(error).__name__
-        self._limit.spend()
-        self._metrics.consumed.labels(record.topic, "dead_lettered").inc()
+        self._limit.spend(f"{record.topic}/{record.partition}/{record.offset}")
         return [dead_letter(record, consumer=self._consumer, reason=reason, detail=detail, now=self._clock.now())]
 
     def _produce(self, messages: Sequence[OutMessage]) -> None:
@@ -371,6 +396,7 @@ class Consumer:
             "heartbeat_interval_ms": _milliseconds(session_timeout) // 3,
             "max_poll_records": batch,
             "request_timeout_ms": _milliseconds(_REQUEST_TIMEOUT),
+            "bootstrap_timeout_ms": _milliseconds(_METADATA_TIMEOUT),
             "reconnect_backoff_max_ms": 1000,
             "allow_auto_create_topics": False,
             "metrics_enabled": False,

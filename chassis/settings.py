@@ -71,6 +71,6 @@ class ServiceSettings(BaseSettings):
     relay_interval: timedelta = Field(SECOND / 4, description="How often the outbox is read when nothing wakes the relay.")
     relay_batch: int = Field(500, ge=1, le=5000, description="Most outbox rows published at once.")
     inbox_retention: timedelta = Field(
-        timedelta(days=30), description="How long message ids are remembered; longer than any topic keeps messages."
+        timedelta(days=45), description="How long message ids are remembered; longer than any topic keeps messages."
     )
     drain_grace: timedelta = Field(20 * SECOND, description="Time to finish what is in hand after SIGTERM; past it the process exits hard.")

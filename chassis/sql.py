@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 
 class _ColumnValues(list[Any]):
-    """The values of a column, for `unnest`. Travels as a binary array: as text every quotation mark in JSON would be escaped, which costs 7 times as much."""
+    """The values of a column, for `unnest`.
+
+    They travel as a binary array: as text every quotation mark in JSON would be escaped, which costs 7 times as much.
+    """
 
 
 adapters.register_dumper(_ColumnValues, ListBinaryDumper)

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
-from paidan.classifier.v1.classifier_service_pb2_grpc import ClassifierServiceStub
-from paidan.dispatcher.v1.dispatcher_service_pb2_grpc import DispatcherServiceStub
-from paidan.intake.v1.intake_service_pb2_grpc import IntakeServiceStub
-from paidan.sla.v1.sla_service_pb2_grpc import SlaServiceStub
 from pydantic import BaseModel, ValidationError
 from sqlalchemy import create_engine
 
 from chassis.caller import Caller, Role
 from chassis.identity.tokens import issue
 from cli.output import CommandError
+from paidan.classifier.v1.classifier_service_pb2_grpc import ClassifierServiceStub
+from paidan.dispatcher.v1.dispatcher_service_pb2_grpc import DispatcherServiceStub
+from paidan.intake.v1.intake_service_pb2_grpc import IntakeServiceStub
+from paidan.sla.v1.sla_service_pb2_grpc import SlaServiceStub
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -172,8 +172,10 @@ def _read(consumer: KafkaConsumer, topics: list[str], *, from_start: bool) -> li
     partitions = [TopicPartition(topic, 0) for topic in topics if topic in existing]
     consumer.assign(partitions)
     ends = consumer.end_offsets(partitions) if partitions else {}
+    starts = consumer.beginning_offsets(partitions) if partitions else {}
     for partition in partitions:
-        consumer.seek(partition, 0 if from_start else consumer.committed(partition) or 0)
+        redriven = 0 if from_start else consumer.committed(partition) or 0
+        consumer.seek(partition, max(redriven, starts[partition]))
     letters: list[DeadLetter] = []
     while any(consumer.position(partition) < ends[partition] for partition in partitions):
         polled = consumer.poll(timeout_ms=_IDLE_MILLISECONDS)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from paidan.dispatcher.v1 import dispatch_pb2
-from paidan.intake.v1 import ticket_pb2
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
 from cli.output import console, enum_word, local_time
+from paidan.dispatcher.v1 import dispatch_pb2
+from paidan.intake.v1 import ticket_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

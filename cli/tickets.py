@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from typing import TYPE_CHECKING, Annotated
 
 import grpc
 import typer
-from paidan.intake.v1 import intake_service_pb2 as pb
-from paidan.intake.v1 import ticket_pb2
 
 from chassis.caller import Role
 from cli import render
 from cli.connection import LOCAL_PORTAL, Connection, Metadata, Stubs, connect, load
 from cli.output import CommandError, JsonFlag, console, errors_shown, print_json
+from paidan.intake.v1 import intake_service_pb2 as pb
+from paidan.intake.v1 import ticket_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,7 @@ Reference = Annotated[str, typer.Argument(help="Id or number of the ticket.", me
 Portal = Annotated[str, typer.Option(help="Portal to act as.")]
 
 _TIMEOUT_SECONDS = 10
+_RECONNECT_SECONDS = 1
 _ENDED = frozenset({ticket_pb2.TICKET_STATE_CLOSED, ticket_pb2.TICKET_STATE_WITHDRAWN, ticket_pb2.TICKET_STATE_DECLINED})
 
 
@@ -202,9 +204,9 @@ def _follow(stubs: Stubs, metadata: Metadata, reference: str, after: int, *, as_
                 else:
                     render.show_change(response.change)
         except grpc.RpcError as error:
-            if error.code() not in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED} or seen == after:
+            if error.code() not in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED} or not seen:
                 raise
-            after = seen
+            time.sleep(_RECONNECT_SECONDS)
         except KeyboardInterrupt:
             stream.cancel()
             return

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from paidan.dispatcher.v1 import dispatcher_service_pb2 as pb
 
 from chassis.caller import Role
 from cli import render
 from cli.connection import Metadata, Stubs, connect, load
 from cli.output import CommandError, JsonFlag, errors_shown, print_json
+from paidan.dispatcher.v1 import dispatcher_service_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Callable

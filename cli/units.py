@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from kafka import KafkaConsumer
 from kafka.errors import KafkaError
-from paidan.dispatcher.v1 import dispatch_pb2
-from paidan.dispatcher.v1 import dispatcher_service_pb2 as pb
-from paidan.intake.v1 import intake_service_pb2
 from rich.markup import escape
 from rich.panel import Panel
 
@@ -20,6 +17,9 @@ from cli import render
 from cli.connection import Metadata, Stubs, connect, load
 from cli.output import CommandError, JsonFlag, console, errors_shown, print_json
 from deploy.topics import unit_codes
+from paidan.dispatcher.v1 import dispatch_pb2
+from paidan.dispatcher.v1 import dispatcher_service_pb2 as pb
+from paidan.intake.v1 import intake_service_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kafka.admin import KafkaAdminClient
 from kafka.errors import TopicAlreadyExistsError, for_code
 
-from chassis.dead_letter import dead_letter_topic
+from chassis.dead_letter import SUFFIX, dead_letter_topic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +20,13 @@ DUTY_DESK = "dutydesk"
 INTERNAL = ("intake.tickets.v1", "classifier.classifications.v1", "dispatcher.assignments.v1", "sla.events.v1")
 INTERNAL_PARTITIONS = 6
 """Upper bound of the replicas of a service that share the work."""
+
+
+RETENTION = timedelta(days=14)
+"""How long messages are kept, for units that were away."""
+
+DEAD_LETTER_RETENTION = timedelta(days=30)
+"""How long dead letters can be redriven. Inboxes remember longer, so that a late redrive repeats no effect."""
 
 
 def unit_codes(catalogue: Path = CATALOGUE) -> Sequence[str]:
@@ -51,11 +59,16 @@ def create_topics(client_options: Mapping[str, Any], catalogue: Path = CATALOGUE
     try:
         missing = {name: partitions for name, partitions in all_topics(catalogue).items() if name not in set(admin.list_topics())}
         if missing:
-            wanted = {name: {"num_partitions": partitions} for name, partitions in missing.items()}
+            wanted = {name: {"num_partitions": partitions, "configs": _retention(name)} for name, partitions in missing.items()}
             _check(admin.create_topics(wanted, timeout_ms=30_000, raise_errors=False, wait_for_metadata=True))
     finally:
         admin.close()
     return len(missing)
+
+
+def _retention(topic: str) -> Mapping[str, str]:
+    kept = DEAD_LETTER_RETENTION if topic.endswith(SUFFIX) else RETENTION
+    return {"retention.ms": str(int(kept.total_seconds() * 1000))}
 
 
 def _check(response: Mapping[str, Any]) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from deploy.schemas import migrate_all
 from deploy.local.parts import open_parts
+from deploy.schemas import migrate_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from paidan.dispatcher.v1 import dispatch_pb2
 from rich.cells import set_cell_size
 from rich.panel import Panel
 from rich.table import Table
@@ -15,6 +14,7 @@ from rich.text import Text
 
 from cli.output import ZONE, console, print_json
 from cli.render import METHODS
+from paidan.dispatcher.v1 import dispatch_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING
 
 import grpc
 import typer
-from paidan.dispatcher.v1 import dispatch_pb2
-from paidan.dispatcher.v1 import dispatcher_service_pb2 as pb
 from sqlalchemy import create_engine, text
 
 from chassis.caller import Caller, Role
@@ -33,6 +31,8 @@ from cli.output import JsonFlag, console, errors_shown
 from cli.up import ended_by_signals, make_connection, progress, stack_errors
 from deploy.local.stack import LocalStack, open_stack
 from deploy.schemas import SERVICES
+from paidan.dispatcher.v1 import dispatch_pb2
+from paidan.dispatcher.v1 import dispatcher_service_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

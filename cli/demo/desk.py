@@ -7,10 +7,10 @@ import time
 from typing import TYPE_CHECKING
 
 import grpc
-from paidan.dispatcher.v1 import dispatch_pb2
-from paidan.dispatcher.v1 import dispatcher_service_pb2 as pb
 
 from cli.demo.script import OUT_OF_SCOPE
+from paidan.dispatcher.v1 import dispatch_pb2
+from paidan.dispatcher.v1 import dispatcher_service_pb2 as pb
 
 if TYPE_CHECKING:
     from cli.connection import Metadata, Stubs

@@ -7,10 +7,10 @@ import time
 from typing import TYPE_CHECKING
 
 import grpc
-from paidan.intake.v1 import intake_service_pb2 as pb
-from paidan.intake.v1 import ticket_pb2
 
 from cli.demo.city import City, Entry
+from paidan.intake.v1 import intake_service_pb2 as pb
+from paidan.intake.v1 import ticket_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

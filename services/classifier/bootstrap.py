@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from paidan.classifier.v1.classifier_service_pb2_grpc import add_ClassifierServiceServicer_to_server
-
 from chassis.clock import SystemClock
 from chassis.grpc import GrpcServer, Service
 from chassis.identity.tokens import Authenticator
@@ -13,6 +11,7 @@ from chassis.kafka import Consumer, Producer, ProducingSink
 from chassis.metrics import ChassisMetrics, MetricsServer
 from chassis.sql import build_engine
 from chassis.timer import Timer
+from paidan.classifier.v1.classifier_service_pb2_grpc import add_ClassifierServiceServicer_to_server
 from services.classifier.adapters.access import ACCESS
 from services.classifier.adapters.errors import DOMAIN, translate
 from services.classifier.adapters.events import SOURCE, TICKETS

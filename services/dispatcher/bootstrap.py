@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from paidan.dispatcher.v1.dispatcher_service_pb2_grpc import add_DispatcherServiceServicer_to_server
-
 from chassis import inbox as inboxes
 from chassis.clock import SystemClock
 from chassis.grpc import GrpcServer, Service
@@ -17,6 +15,7 @@ from chassis.metrics import ChassisMetrics, MetricsServer
 from chassis.outbox import Outbox, Relay
 from chassis.sql import build_engine
 from chassis.timer import Timer
+from paidan.dispatcher.v1.dispatcher_service_pb2_grpc import add_DispatcherServiceServicer_to_server
 from services.dispatcher.adapters import kafka, sql
 from services.dispatcher.adapters.access import ACCESS
 from services.dispatcher.adapters.catalogue import load_catalogue

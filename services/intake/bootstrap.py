@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from paidan.intake.v1.intake_service_pb2_grpc import add_IntakeServiceServicer_to_server
-
 from chassis import inbox as inboxes
 from chassis.clock import SystemClock
 from chassis.group_commit import GroupCommit
@@ -17,6 +15,7 @@ from chassis.metrics import ChassisMetrics, MetricsServer
 from chassis.outbox import Outbox, Relay
 from chassis.sql import build_engine
 from chassis.timer import Timer
+from paidan.intake.v1.intake_service_pb2_grpc import add_IntakeServiceServicer_to_server
 from services.intake.adapters import sql
 from services.intake.adapters.access import ACCESS
 from services.intake.adapters.errors import DOMAIN, translate

@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from paidan.sla.v1.sla_service_pb2_grpc import add_SlaServiceServicer_to_server
-
 from chassis import inbox as inboxes
 from chassis.clock import SystemClock
 from chassis.grpc import GrpcServer, Service
@@ -16,6 +14,7 @@ from chassis.metrics import ChassisMetrics, MetricsServer
 from chassis.outbox import Outbox, Relay
 from chassis.sql import build_engine
 from chassis.timer import Timer
+from paidan.sla.v1.sla_service_pb2_grpc import add_SlaServiceServicer_to_server
 from services.sla.adapters import sql
 from services.sla.adapters.access import ACCESS
 from services.sla.adapters.calendar import FollowedRules

@@ -22,9 +22,8 @@ from paidan.intake.v1 import ticket_pb2
 from paidan.sla.v1 import deadline_pb2
 from paidan.sla.v1 import events_pb2 as sla_events
 from paidan.sla.v1 import sla_service_pb2 as sla
-
 from tests.fault.ledger import Plan
-from tests.support.city import ASSIGNMENTS, CLASSIFICATIONS, DEADLINES, INTERNAL, TICKETS
+from tests.support.city import ASSIGNMENTS, CLASSIFICATIONS, DEADLINES, TICKETS
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -139,19 +138,21 @@ def gather(city: City, ledger: Ledger, *, dead_letters_before: int) -> Evidence:
     receipts: defaultdict[str, list[Receipt]] = defaultdict(list)
     for receipt in ledger.receipts:
         receipts[receipt.ticket_id].append(receipt)
-    cases = {}
-    for ticket in _stored(city, portal):
-        records = city.records(ticket.ticket_id)
-        cases[ticket.ticket_id] = Case(
+    tickets = list(_stored(city, portal))
+    handled = _handled(city, [record for ticket in tickets for record in city.records(ticket.ticket_id)], ledger.receipts)
+    cases = {
+        ticket.ticket_id: Case(
             ticket=ticket,
             plan=plans.get(ticket.text),
             changes=_changes(city, ticket, portal),
             dispatch=_dispatch(city, ticket.ticket_id),
             deadlines=_deadlines(city, ticket.ticket_id),
-            records=records,
+            records=city.records(ticket.ticket_id),
             receipts=receipts[ticket.ticket_id],
-            handled=_handled(city, records, receipts[ticket.ticket_id]),
+            handled=handled,
         )
+        for ticket in tickets
+    }
     return Evidence(
         submissions=submissions,
         acknowledged=ledger.acknowledged,
@@ -381,7 +382,7 @@ def _each_told_once(case: Case) -> Iterator[Violation]:
     submitted = [record for record in case.first_copies(TICKETS) if record.type == "paidan.intake.v1.TicketSubmitted"]
     if len(submitted) != 1:
         yield Violation(I3 if submitted else I8, case.ticket.ticket_id, f"{len(submitted)} different TicketSubmitted on {TICKETS}")
-    for topic in INTERNAL:
+    for topic in (TICKETS, ASSIGNMENTS, DEADLINES):
         copies = defaultdict(set)
         for record in case.records:
             if record.topic == topic:

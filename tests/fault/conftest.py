@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
+from deploy.local.errors import LocalPartError
 from tests.fault.checks import gather, judge, settle
 from tests.fault.ledger import Ledger, Plan
 from tests.fault.load import Load
@@ -33,13 +34,35 @@ class Theatre:
         """Return a service."""
         return self.city.stack.services[name]
 
-    def restart(self, names: Collection[str], environment: Mapping[str, str] | None = None, *, module: Mapping[str, Sequence[str]] | None = None) -> None:
-        """Drain services and start them again, side by side; does not wait until they are ready."""
+    def restart(
+        self,
+        names: Collection[str],
+        environment: Mapping[str, str] | None = None,
+        *,
+        mutation: str | None = None,
+    ) -> None:
+        """Drain services and start them again, side by side; does not wait until they are ready.
+
+        Args:
+            names: Which services.
+            environment: Variables on top of the usual ones.
+            mutation: What to spoil in them, see `tests.fault.mutant`.
+        """
         services = [self.service(name) for name in names]
         with ThreadPoolExecutor(len(services)) as pool:
             list(pool.map(lambda service: service.stop(), services))
         for service in services:
-            service.start(environment, module=(module or {}).get(service.name, ()))
+            self.start(service.name, environment, mutation=mutation)
+
+    def start(self, name: str, environment: Mapping[str, str] | None = None, *, mutation: str | None = None) -> None:
+        """Start a service that is down."""
+        module = [] if mutation is None else ["tests.fault.mutant", mutation, f"services.{name}"]
+        self.service(name).start(environment, module=module)
+
+    def await_door(self) -> None:
+        """Return when intake serves, or is dead."""
+        with suppress(LocalPartError):
+            self.service("intake").wait_ready()
 
     def heal(self) -> None:
         """Bring everything up again, without failpoints and mutations."""

@@ -13,10 +13,6 @@ import grpc
 from kafka.admin import KafkaAdminClient, OffsetSpec
 from kafka.errors import KafkaError
 from kafka.structs import TopicPartition
-from paidan.classifier.v1.classifier_service_pb2_grpc import ClassifierServiceStub
-from paidan.dispatcher.v1.dispatcher_service_pb2_grpc import DispatcherServiceStub
-from paidan.intake.v1.intake_service_pb2_grpc import IntakeServiceStub
-from paidan.sla.v1.sla_service_pb2_grpc import SlaServiceStub
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
@@ -24,6 +20,10 @@ from chassis.caller import Caller, Role
 from cli.connection import bearer, issue_tokens
 from deploy.local.stack import open_stack
 from deploy.topics import all_topics
+from paidan.classifier.v1.classifier_service_pb2_grpc import ClassifierServiceStub
+from paidan.dispatcher.v1.dispatcher_service_pb2_grpc import DispatcherServiceStub
+from paidan.intake.v1.intake_service_pb2_grpc import IntakeServiceStub
+from paidan.sla.v1.sla_service_pb2_grpc import SlaServiceStub
 from tests.support.tap import Seen, Tap
 from tests.support.waiting import eventually
 
@@ -45,7 +45,7 @@ INTERNAL = (TICKETS, CLASSIFICATIONS, ASSIGNMENTS, DEADLINES)
 _RECEIPTS = tuple(topic for topic in all_topics() if topic.startswith("receipts.") and not topic.endswith(".dlq"))
 READERS = {
     "paidan-intake": (ASSIGNMENTS, DEADLINES),
-    "classifier": (TICKETS,),
+    "paidan-classifier": (TICKETS,),
     "paidan-dispatcher": (TICKETS, CLASSIFICATIONS, DEADLINES, *_RECEIPTS),
     "paidan-sla": (TICKETS, ASSIGNMENTS),
 }
@@ -196,7 +196,7 @@ class City:
             before[:] = [(left, written)]
             return same
 
-        eventually(quiet, lambda: f"quiet; the last look said {before}", within=within, every=0.1)
+        eventually(quiet, lambda: f"quiet; the last look said {before}", within=within, every=0.2)
         self.catch_up()
 
     def _look(self, busy: Callable[[], str]) -> tuple[str, int]:

@@ -6,10 +6,10 @@ import uuid
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
-from paidan.classifier.v1 import classification_pb2, events_pb2
-from paidan.intake.v1 import events_pb2 as intake_pb2
 
 from chassis.message import InvalidMessage, OutMessage
+from paidan.classifier.v1 import classification_pb2, events_pb2
+from paidan.intake.v1 import events_pb2 as intake_pb2
 from services.classifier.application.classify_tickets import ClassifyTicket
 from services.classifier.domain.classification import AbstainReason
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from paidan.classifier.v1 import classifier_service_pb2 as pb
 from paidan.classifier.v1 import classifier_service_pb2_grpc as pb_grpc
-
 from services.classifier.adapters.events import to_proto
 from services.classifier.application.classify import Classify, classify
 from services.classifier.application.classify_batch import ClassifyBatch, classify_batch

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
+
+from chassis.instant import to_instant, to_timestamp
+from chassis.message import JSON, InvalidMessage, OutMessage, new_id, proto_message
 from paidan.classifier.v1 import classification_pb2
 from paidan.classifier.v1 import events_pb2 as classifier
 from paidan.dispatcher.v1 import dispatch_pb2, unit_messages_pb2
@@ -14,9 +17,6 @@ from paidan.dispatcher.v1 import events_pb2 as dispatcher
 from paidan.intake.v1 import events_pb2 as intake
 from paidan.sla.v1 import deadline_pb2
 from paidan.sla.v1 import events_pb2 as sla
-
-from chassis.instant import to_instant, to_timestamp
-from chassis.message import JSON, InvalidMessage, OutMessage, new_id, proto_message
 from services.dispatcher.domain import events
 from services.dispatcher.domain.commands import (
     DeliverSupplement,
@@ -40,7 +40,6 @@ from services.dispatcher.domain.values import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
     from datetime import datetime
 
     from google.protobuf.timestamp_pb2 import Timestamp

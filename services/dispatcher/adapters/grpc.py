@@ -5,18 +5,18 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from paidan.dispatcher.v1 import dispatch_pb2
-from paidan.dispatcher.v1 import dispatcher_service_pb2 as service
-from paidan.dispatcher.v1.dispatcher_service_pb2_grpc import DispatcherServiceServicer
-
 from chassis.grpc import current_caller
 from chassis.instant import to_instant
 from chassis.page import InvalidPageToken, decode_token, encode_token, page_size
+from paidan.dispatcher.v1 import dispatch_pb2
+from paidan.dispatcher.v1 import dispatcher_service_pb2 as service
+from paidan.dispatcher.v1.dispatcher_service_pb2_grpc import DispatcherServiceServicer
 from services.dispatcher.adapters.receipts import return_reason
 from services.dispatcher.adapters.views import catalogue_message, dispatch_message, triage_message
 from services.dispatcher.application.carry_out import act
 from services.dispatcher.application.ports import Position
 from services.dispatcher.application.read_dispatches import GetDispatch, ListDispatches, get_dispatch, list_dispatches
+from services.dispatcher.domain.checks import is_code
 from services.dispatcher.domain.commands import (
     Accept,
     AssignByDesk,
@@ -238,7 +238,7 @@ def _position(filters: Mapping[str, object], token: str) -> Position | None:
     match decode_token(filters, token):
         case None:
             return None
-        case (time, ticket_id):
+        case (time, ticket_id) if is_code(ticket_id):
             try:
                 return Position(time=datetime.fromisoformat(time), ticket_id=TicketId(ticket_id))
             except ValueError as error:

@@ -10,10 +10,10 @@ import json
 from typing import TYPE_CHECKING
 
 from google.protobuf import json_format
-from paidan.dispatcher.v1 import dispatch_pb2, unit_messages_pb2
 
 from chassis.message import InvalidMessage
-from services.dispatcher.domain.checks import MAX_CODE
+from paidan.dispatcher.v1 import dispatch_pb2, unit_messages_pb2
+from services.dispatcher.domain.checks import MAX_CODE, is_code
 from services.dispatcher.domain.commands import Accept, ReportProgress, RequestExtension, RequestSupplement, Resolve, Return
 from services.dispatcher.domain.errors import InvalidFields
 from services.dispatcher.domain.values import ReturnReason, TicketId, UnitCode
@@ -50,7 +50,7 @@ def readable(data: bytes, *names: str) -> str:
         return ""
     values = [body.get(name) for name in names] if isinstance(body, dict) else []
     found = next((value for value in values if isinstance(value, str)), "")
-    return found if len(found) <= MAX_CODE and found.isprintable() else ""
+    return found if is_code(found) else ""
 
 
 def read_receipt(unit: UnitCode, data: bytes) -> UnitCommand:

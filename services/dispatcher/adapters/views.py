@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from paidan.dispatcher.v1 import dispatch_pb2, dispatcher_service_pb2
-
 from chassis.instant import to_timestamp
+from paidan.dispatcher.v1 import dispatch_pb2, dispatcher_service_pb2
 from services.dispatcher.adapters.events import candidate_messages, dispatch_topic, extension_message, receipts_topic
 from services.dispatcher.domain.errors import DispatchNotFound
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from chassis.caller import Role
 from services.dispatcher.application.ports import DispatchFilter
+from services.dispatcher.domain.checks import Violations, is_code
 from services.dispatcher.domain.errors import DispatchNotFound
 from services.dispatcher.domain.values import UnitCode
 
@@ -36,6 +37,12 @@ class ListDispatches:
     after: Position | None
     size: int
 
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        violations = Violations()
+        violations.code("unit", self.unit)
+        violations.raise_if_any()
+
 
 def get_dispatch(reading: Reading, query: GetDispatch) -> Seen:
     """Return a dispatch.
@@ -43,7 +50,7 @@ def get_dispatch(reading: Reading, query: GetDispatch) -> Seen:
     Raises:
         DispatchNotFound: There is none, or it is not the caller's.
     """
-    seen = reading.find(query.reference, own_unit(query.caller))
+    seen = reading.find(query.reference, own_unit(query.caller)) if is_code(query.reference) else None
     if seen is None:
         raise DispatchNotFound(query.reference)
     return seen

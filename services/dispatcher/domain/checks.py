@@ -17,6 +17,11 @@ MAX_CODE = 64
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
+def is_code(value: str) -> bool:
+    """Tell whether a text can be a code or an id: printable and neither empty nor too long."""
+    return 0 < len(value) <= MAX_CODE and value.isprintable()
+
+
 class Violations:
     """Collects what is wrong with a command's fields, so that a caller learns of all of it at once."""
 

@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError, Message
+
+from chassis.instant import to_timestamp
+from chassis.message import InvalidMessage, proto_message
 from paidan.dispatcher.v1 import events_pb2 as dispatcher
 from paidan.intake.v1 import events_pb2 as intake
 from paidan.intake.v1 import ticket_pb2
 from paidan.sla.v1 import deadline_pb2
 from paidan.sla.v1 import events_pb2 as sla
-
-from chassis.instant import to_timestamp
-from chassis.message import InvalidMessage, proto_message
 from services.intake.application.follow_dispatch import (
     Accepted,
     Declined,

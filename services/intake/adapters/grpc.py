@@ -7,13 +7,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from paidan.intake.v1 import intake_service_pb2 as pb
-from paidan.intake.v1 import ticket_pb2
-from paidan.intake.v1.intake_service_pb2_grpc import IntakeServiceServicer
-
 from chassis import page
 from chassis.grpc import SlowReader, current_caller
 from chassis.instant import to_instant, to_timestamp
+from paidan.intake.v1 import intake_service_pb2 as pb
+from paidan.intake.v1 import ticket_pb2
+from paidan.intake.v1.intake_service_pb2_grpc import IntakeServiceServicer
 from services.intake.adapters.events import rating_message
 from services.intake.application.get_contact import GetContact, GetContactHandler
 from services.intake.application.rate_ticket import RateTicket, RateTicketHandler

@@ -291,6 +291,7 @@ class SqlTickets:
         statement = (
             select(ticket_table)
             .where(columns.state == TicketState.RESOLVED.value, columns.resolve_time < limit)
+            .where(columns.solved.is_distinct_from(Solved.NO.value))
             .order_by(columns.resolve_time)
             .limit(size)
             .with_for_update(skip_locked=True)

@@ -102,7 +102,10 @@ class Tickets(Protocol):
         ...
 
     def resolved_before(self, limit: datetime, size: int) -> Sequence[Ticket]:
-        """Return up to `size` tickets that are RESOLVED since before `limit`, locked; those that others hold are left out."""
+        """Return up to `size` tickets, locked, that are RESOLVED since before `limit` and not rated as unsolved.
+
+        Those that others hold are left out.
+        """
         ...
 
 

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError, Message
+
+from chassis.instant import to_timestamp
+from chassis.message import InvalidMessage, proto_message
 from paidan.dispatcher.v1 import events_pb2 as dispatcher
 from paidan.intake.v1 import events_pb2 as intake
 from paidan.sla.v1 import deadline_pb2
 from paidan.sla.v1 import events_pb2 as sla
-
-from chassis.instant import to_timestamp
-from chassis.message import InvalidMessage, proto_message
 from services.sla.application.cancel_clocks import CancelClocks
 from services.sla.application.extend_clock import ExtendClock
 from services.sla.application.finish_clock import FinishClock

@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
-from paidan.sla.v1 import sla_service_pb2 as pb
-from paidan.sla.v1.sla_service_pb2_grpc import SlaServiceServicer
-
 from chassis import page
 from chassis.grpc import current_caller
 from chassis.instant import to_timestamp
+from paidan.sla.v1 import sla_service_pb2 as pb
+from paidan.sla.v1.sla_service_pb2_grpc import SlaServiceServicer
 from services.sla.adapters.events import deadline_message
 from services.sla.application.compute_deadline import ComputeDeadline, compute_deadline
 from services.sla.application.list_due import ListDue, list_due

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from paidan.classifier.v1.classifier_service_pb2_grpc import ClassifierServiceStub, add_ClassifierServiceServicer_to_server
 from prometheus_client import CollectorRegistry
 
 from chassis.caller import Caller, Role
 from chassis.grpc import GrpcServer, Service
 from chassis.metrics import ChassisMetrics
+from paidan.classifier.v1.classifier_service_pb2_grpc import ClassifierServiceStub, add_ClassifierServiceServicer_to_server
 from services.classifier.adapters.access import ACCESS
 from services.classifier.adapters.errors import DOMAIN, translate
 from services.classifier.adapters.grpc import SERVICE, ClassifierServicer

@@ -6,9 +6,9 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+
 from paidan.classifier.v1 import classification_pb2
 from paidan.classifier.v1 import classifier_service_pb2 as pb
-
 from tests.unit.classifier.builders import LABELS, some_examples
 
 if TYPE_CHECKING:

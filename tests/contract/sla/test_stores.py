@@ -186,7 +186,7 @@ def test_the_calendar_that_was_put_in_force_last_is_the_active_one(stores: Store
         (Caller(Role.OPERATOR, "op"), True),
     ],
 )
-def test_nobody_sees_anothers_tickets(stores: Stores, caller: Caller, sees: bool) -> None:  # noqa: FBT001 - a parameter of the test
+def test_nobody_sees_anothers_tickets(stores: Stores, caller: Caller, sees: bool) -> None:
     ticket_id = submit(stores, "t-1", portal="portal-a", lead="zfcxjw")
 
     assert bool(stores.reader.of_ticket(ticket_id, caller)) is sees

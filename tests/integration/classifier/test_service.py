@@ -9,10 +9,6 @@ from urllib.request import urlopen
 import grpc
 import pytest
 from kafka import KafkaConsumer
-from paidan.classifier.v1 import classifier_service_pb2 as pb
-from paidan.classifier.v1 import events_pb2
-from paidan.classifier.v1.classifier_service_pb2_grpc import ClassifierServiceStub
-from paidan.intake.v1 import events_pb2 as intake_pb2
 from sqlalchemy import create_engine, select, text
 
 from chassis.caller import Caller, Role
@@ -20,6 +16,10 @@ from chassis.identity import tokens
 from chassis.kafka import Producer
 from chassis.message import InMessage, proto_message, read_record
 from chassis.sql import build_engine
+from paidan.classifier.v1 import classifier_service_pb2 as pb
+from paidan.classifier.v1 import events_pb2
+from paidan.classifier.v1.classifier_service_pb2_grpc import ClassifierServiceStub
+from paidan.intake.v1 import events_pb2 as intake_pb2
 from services.classifier.adapters.sql import ClassifierUnitOfWork, model_release
 from services.classifier.application.record_release import record_release
 from tests.integration.classifier.conftest import running

@@ -11,14 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
-from paidan.classifier.v1 import classification_pb2
-from paidan.classifier.v1 import events_pb2 as classifier
-from paidan.dispatcher.v1 import events_pb2 as dispatcher
-from paidan.dispatcher.v1 import unit_messages_pb2
-from paidan.intake.v1 import events_pb2 as intake
-from paidan.intake.v1 import ticket_pb2
-from paidan.sla.v1 import deadline_pb2
-from paidan.sla.v1 import events_pb2 as sla
 from sqlalchemy import text
 
 from chassis.kafka import TransactionalSink
@@ -27,6 +19,14 @@ from chassis.metrics import ChassisMetrics
 from chassis.outbox import Outbox
 from chassis.sql import build_engine
 from chassis.testing import ManualClock
+from paidan.classifier.v1 import classification_pb2
+from paidan.classifier.v1 import events_pb2 as classifier
+from paidan.dispatcher.v1 import events_pb2 as dispatcher
+from paidan.dispatcher.v1 import unit_messages_pb2
+from paidan.intake.v1 import events_pb2 as intake
+from paidan.intake.v1 import ticket_pb2
+from paidan.sla.v1 import deadline_pb2
+from paidan.sla.v1 import events_pb2 as sla
 from services.dispatcher.adapters import kafka, sql
 from services.dispatcher.adapters.events import CLASSIFIER_TOPIC, INTAKE_TOPIC, SLA_TOPIC, Announcer, receipts_topic
 from services.dispatcher.application.guard_minute import guard_minute
@@ -161,7 +161,7 @@ def _sent(topic: str, kind: str, payload: bytes, headers: Sequence[tuple[str, st
         body = json_format.Parse(payload, unit_messages_pb2.UnitMessage())
     else:
         body = getattr(dispatcher, name).FromString(payload)
-    return Sent(topic, body, {name: value for name, value in headers})
+    return Sent(topic, body, dict(headers))
 
 
 def again(record: FakeRecord) -> FakeRecord:
@@ -186,7 +186,9 @@ def news(topic: str, message: Message, ticket_id: str, *, event_id: str | None =
     return FakeRecord(topic, message.SerializeToString(), ticket_id.encode(), [(name, value.encode()) for name, value in headers])
 
 
-def submitted(ticket_id: str, *, at: datetime = NOON, district: str = "500103", enterprise_district: str = "", **changed: Any) -> FakeRecord:
+def submitted(
+    ticket_id: str, *, at: datetime = NOON, district: str = "500103", enterprise_district: str = "", **changed: Any
+) -> FakeRecord:
     event_id, traceparent = changed.pop("event_id", None), changed.pop("traceparent", None)
     number = f"20261123-500103-{next(_numbers):06d}-{ticket_id[:4]}"
     facts: dict[str, Any] = {
@@ -206,7 +208,7 @@ def submitted(ticket_id: str, *, at: datetime = NOON, district: str = "500103", 
 def classified(
     ticket_id: str,
     *ranked: tuple[str, float],
-    abstained: classification_pb2.AbstainReason | None = None,
+    abstained: classification_pb2.AbstainReason.ValueType | None = None,
     event_id: str | None = None,
 ) -> FakeRecord:
     answer = classification_pb2.Classification(
@@ -215,7 +217,7 @@ def classified(
             for code, probability in ranked or (("power_supply", 0.93),)
         ],
         abstained=abstained is not None,
-        abstain_reason=abstained,
+        abstain_reason=abstained or classification_pb2.ABSTAIN_REASON_UNSPECIFIED,
         model_version="20261101-abcdef01",
     )
     return news(CLASSIFIER_TOPIC, classifier.TicketClassified(ticket_id=ticket_id, classification=answer), ticket_id, event_id=event_id)
@@ -245,7 +247,7 @@ def deadline(
     ticket_id: str,
     event: Callable[..., Message] = sla.DeadlineSet,
     due: datetime | None = NOON + timedelta(days=3),
-    kind: deadline_pb2.DeadlineKind = deadline_pb2.DEADLINE_KIND_RESOLUTION,
+    kind: deadline_pb2.DeadlineKind.ValueType = deadline_pb2.DEADLINE_KIND_RESOLUTION,
 ) -> FakeRecord:
     body = deadline_pb2.Deadline(ticket_id=ticket_id, kind=kind, due_time=stamp(due) if due else None)
     return news(SLA_TOPIC, event(deadline=body, event_time=stamp(NOON)), ticket_id)
@@ -267,5 +269,11 @@ def returning(unit: str, ticket_id: str, epoch: int = 1, *, to: str = "", reason
 
 def resolving(unit: str, ticket_id: str, epoch: int = 1) -> FakeRecord:
     return receipt(
-        unit, {"receiptId": new_id(), "ticketId": ticket_id, "epoch": epoch, "resolve": {"resolution": "已恢复供电", "attachmentRefs": ["r.pdf"]}}
+        unit,
+        {
+            "receiptId": new_id(),
+            "ticketId": ticket_id,
+            "epoch": epoch,
+            "resolve": {"resolution": "已恢复供电", "attachmentRefs": ["r.pdf"]},
+        },
     )

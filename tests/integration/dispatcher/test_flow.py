@@ -6,11 +6,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+
 from paidan.classifier.v1 import classification_pb2
 from paidan.dispatcher.v1 import dispatch_pb2, unit_messages_pb2
 from paidan.sla.v1 import deadline_pb2
 from paidan.sla.v1 import events_pb2 as sla
-
 from services.dispatcher.application.carry_out import act
 from services.dispatcher.domain.commands import AssignByDesk, DecideExtension, DeclineByDesk, Transfer
 from services.dispatcher.domain.errors import InvalidFields, StateConflict, UnknownUnit
@@ -416,7 +416,9 @@ def test_units_are_learned_from_once_for_each_effective_receipt(harness: Harness
 
 def test_experience_moves_later_choices(harness: Harness, ticket_id: TicketId) -> None:
     with harness.engine.begin() as conn:
-        conn.exec_driver_sql("INSERT INTO dispatcher.keep_stat VALUES ('hg', 'customs_clearance', 0, 500), ('sww', 'customs_clearance', 500, 0)")
+        conn.exec_driver_sql(
+            "INSERT INTO dispatcher.keep_stat VALUES ('hg', 'customs_clearance', 0, 500), ('sww', 'customs_clearance', 500, 0)"
+        )
 
     harness.feed(submitted(ticket_id, text="报关"), classified(ticket_id, ("customs_clearance", 0.95)))
 

@@ -9,9 +9,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from paidan.sla.v1 import events_pb2 as sla
 
 from chassis.message import RetryLater
+from paidan.sla.v1 import events_pb2 as sla
 from services.dispatcher.domain.values import State
 from tests.integration.dispatcher.harness import (
     SECOND,

@@ -10,7 +10,17 @@ import pytest
 from chassis.dead_letter import DeadLetterLimitReached
 from services.dispatcher.adapters.events import receipts_topic
 from services.dispatcher.domain.values import State
-from tests.integration.dispatcher.harness import FakeRecord, accepting, again, classified, new_ticket, receipt, resolving, returning, submitted
+from tests.integration.dispatcher.harness import (
+    FakeRecord,
+    accepting,
+    again,
+    classified,
+    new_ticket,
+    receipt,
+    resolving,
+    returning,
+    submitted,
+)
 from tests.unit.dispatcher.builders import INDUSTRY, MARKET, YUZHONG
 
 if TYPE_CHECKING:

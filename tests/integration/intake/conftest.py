@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,19 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def store(parts: LocalParts) -> Iterator[Store]:
+    with fresh_store(parts) as opened:
+        yield opened
+
+
+@pytest.fixture
+def own_store(parts: LocalParts) -> Iterator[Store]:
+    """A store that a test may take away from everybody."""
+    with fresh_store(parts) as opened:
+        yield opened
+
+
+@contextmanager
+def fresh_store(parts: LocalParts) -> Iterator[Store]:
     with fresh_database(parts.database_url) as url:
         migrate(url, {"intake": Path(next(iter(migrations.__path__)))})
         opened = Store(url)

@@ -14,9 +14,6 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
-from paidan.intake.v1 import intake_service_pb2 as pb
-from paidan.intake.v1 import ticket_pb2
-from paidan.intake.v1.intake_service_pb2_grpc import IntakeServiceStub
 from sqlalchemy import create_engine
 
 from chassis.caller import Caller, Role
@@ -26,6 +23,9 @@ from chassis.outbox import Outbox
 from chassis.settings import KafkaSettings
 from chassis.sql import build_engine
 from deploy.local.ports import free_port
+from paidan.intake.v1 import intake_service_pb2 as pb
+from paidan.intake.v1 import ticket_pb2
+from paidan.intake.v1.intake_service_pb2_grpc import IntakeServiceStub
 from services.intake.adapters import sql
 from services.intake.adapters.watch import WatchHub
 from services.intake.application.follow_dispatch import Accepted, Dispatched, Fact, Resolved, SupplementRequested, Told, follow_dispatch

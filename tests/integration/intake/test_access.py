@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 from google.protobuf import symbol_database
-from paidan.intake.v1 import intake_service_pb2 as pb
-from paidan.intake.v1 import ticket_pb2
 
 from chassis.caller import Role
+from paidan.intake.v1 import intake_service_pb2 as pb
+from paidan.intake.v1 import ticket_pb2
 from services.intake.adapters.access import ACCESS
 from services.intake.domain.types import TicketState
 from tests.integration.intake.harness import PATIENCE_SECONDS, SERVICE, Client, a_request, refusal

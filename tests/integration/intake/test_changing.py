@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-from paidan.intake.v1 import events_pb2, ticket_pb2
 from sqlalchemy import select
 
+from paidan.intake.v1 import events_pb2, ticket_pb2
 from services.intake.adapters import sql
 from services.intake.domain.types import TicketState
 from tests.integration.intake.harness import refusal
@@ -162,9 +162,7 @@ def test_a_rating_closes_unless_it_says_not_solved(
     assert [row.type.rpartition(".")[2] for row in _events(store, resolved.ticket_id)[1:]] == kinds
 
 
-def test_a_later_rating_replaces_the_earlier_and_closes_no_second_time(
-    store: Store, portal: Client, resolved: ticket_pb2.Ticket
-) -> None:
+def test_a_later_rating_replaces_the_earlier_and_closes_no_second_time(store: Store, portal: Client, resolved: ticket_pb2.Ticket) -> None:
     portal.RateTicket(ticket_id=resolved.ticket_id, solved=ticket_pb2.SOLVED_YES, score=5)
 
     answer = portal.RateTicket(ticket_id=resolved.ticket_id, solved=ticket_pb2.SOLVED_NO, score=1, comment="又坏了")
@@ -196,9 +194,7 @@ def test_a_ticket_without_result_cannot_be_rated(portal: Client) -> None:
         ({"comment": "\u202e"}, "comment"),
     ],
 )
-def test_a_wrong_field_of_a_rating_is_named(
-    portal: Client, resolved: ticket_pb2.Ticket, changed: dict[str, Any], field: str
-) -> None:
+def test_a_wrong_field_of_a_rating_is_named(portal: Client, resolved: ticket_pb2.Ticket, changed: dict[str, Any], field: str) -> None:
     fields = {"ticket_id": resolved.ticket_id, "solved": ticket_pb2.SOLVED_YES, "score": 5, **changed}
 
     answer = refusal(lambda: portal.RateTicket(**fields))

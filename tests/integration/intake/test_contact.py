@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from paidan.intake.v1 import ticket_pb2
 from sqlalchemy import select
 
+from paidan.intake.v1 import ticket_pb2
 from services.intake.adapters import sql
 from services.intake.application.follow_dispatch import Declined, Dispatched, SentToTriage
 from services.intake.domain.types import TicketId, TicketState

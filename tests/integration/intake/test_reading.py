@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
-from paidan.intake.v1 import ticket_pb2
 
 from chassis import page
+from paidan.intake.v1 import ticket_pb2
 from services.intake.domain.types import TicketState
 from tests.integration.intake.harness import refusal
 from tests.unit.intake.builders import HELPER, LEAD, some_uscc
@@ -119,9 +119,7 @@ def test_tickets_that_come_meanwhile_do_not_shift_the_pages(portal: Client) -> N
 
 def test_filters_are_joined_by_and(store: Store, portal: Client) -> None:
     one, other = some_uscc(1), some_uscc(2)
-    mine = [
-        portal.submit(enterprise=ticket_pb2.Enterprise(uscc=uscc, name="甲公司")).ticket_id for uscc in (one, one, other)
-    ]
+    mine = [portal.submit(enterprise=ticket_pb2.Enterprise(uscc=uscc, name="甲公司")).ticket_id for uscc in (one, one, other)]
     store.bring(mine[1], TicketState.ACCEPTED)
     store.bring(mine[2], TicketState.ACCEPTED)
 
@@ -172,9 +170,7 @@ def test_states_that_are_none_are_refused_in_one_line_however_many_they_are(port
 @pytest.mark.parametrize(("asked", "given"), [(0, 50), (1, 1), (200, 200), (201, 200), (2**31 - 1, 200)])
 def test_the_page_size_has_a_default_and_a_most(portal: Client, monkeypatch: pytest.MonkeyPatch, asked: int, given: int) -> None:
     seen: list[int] = []
-    monkeypatch.setattr(
-        "services.intake.adapters.grpc.list_tickets", lambda _uow, query: seen.append(query.size) or [], raising=True
-    )
+    monkeypatch.setattr("services.intake.adapters.grpc.list_tickets", lambda _uow, query: seen.append(query.size) or [], raising=True)
 
     portal.ListTickets(page_size=asked)
 

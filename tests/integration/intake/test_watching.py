@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-from paidan.intake.v1 import ticket_pb2
 
+from paidan.intake.v1 import ticket_pb2
 from services.intake.application.follow_dispatch import Declined, Resolved
 from services.intake.domain.types import TicketId, TicketState
 from tests.integration.intake.harness import PATIENCE_SECONDS, Store, open_door, read_answer, refusal
@@ -239,7 +239,7 @@ def test_a_watcher_that_does_not_read_is_cut_off_and_resumes_where_it_was(impati
     eventually(lambda: impatient.count("paidan_grpc_server_handled_total", method="WatchTicket", code="ABORTED") == 1)
     forgotten = TicketId(ticket.ticket_id) not in impatient.hub._watchers
     with pytest.raises(grpc.RpcError) as caught:
-        seen += versions(watch)
+        seen.extend(message.change.version for message in watch)
     answer = read_answer(caught.value)
     resume_after = int(answer.metadata["resume_after_version"])
     portal.WithdrawTicket(ticket_id=ticket.ticket_id)

@@ -12,10 +12,6 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 from kafka import KafkaConsumer, TopicPartition
-from paidan.sla.v1 import deadline_pb2
-from paidan.sla.v1 import events_pb2 as sla
-from paidan.sla.v1 import sla_service_pb2 as pb
-from paidan.sla.v1.sla_service_pb2_grpc import SlaServiceStub
 from sqlalchemy import create_engine
 
 from chassis.caller import Caller, Role
@@ -24,6 +20,10 @@ from chassis.instant import to_timestamp
 from chassis.kafka import Producer
 from chassis.message import proto_message
 from deploy.local.stack import LocalService, open_stack
+from paidan.sla.v1 import deadline_pb2
+from paidan.sla.v1 import events_pb2 as sla
+from paidan.sla.v1 import sla_service_pb2 as pb
+from paidan.sla.v1.sla_service_pb2_grpc import SlaServiceStub
 from services.sla.adapters.events import DISPATCHER_TOPIC, INTAKE_TOPIC, TOPIC
 from tests.unit.sla.builders import NOTICES, shanghai
 from tests.unit.sla.messages import dispatched, submitted
@@ -87,7 +87,7 @@ class Surroundings:
             self._poll()
         return names
 
-    def event(self, ticket_id: str, name: str) -> Any:  # noqa: ANN401 - one of several messages
+    def event(self, ticket_id: str, name: str) -> Any:
         return next(event for told, event in self._told[ticket_id] if told == name)
 
     def settle_down(self) -> None:
@@ -105,7 +105,7 @@ class Surroundings:
                 kind = deadline_pb2.DeadlineKind.Name(event.deadline.kind).removeprefix("DEADLINE_KIND_")
                 self._told.setdefault(record.key.decode(), []).append((f"{kind} {change.removeprefix('Deadline')}", event))
 
-    def call(self, method: str, request: Message, caller: Caller) -> Any:  # noqa: ANN401 - the method's response
+    def call(self, method: str, request: Message, caller: Caller) -> Any:
         engine = create_engine(self.stack.parts.database_url)
         with engine.begin() as conn:
             token = issue(conn, caller).token

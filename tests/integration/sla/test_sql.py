@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from paidan.sla.v1 import deadline_pb2
-from paidan.sla.v1 import events_pb2 as sla
 from sqlalchemy import select, text
 from structlog.testing import capture_logs
 
+from paidan.sla.v1 import deadline_pb2
+from paidan.sla.v1 import events_pb2 as sla
 from services.sla.adapters import sql
 from services.sla.adapters.kafka import handle_messages
 from services.sla.application.tick_due import TickDue, tick_due

@@ -3,9 +3,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from paidan.classifier.v1 import classifier_service_pb2 as pb
 
 from chassis.refusal import RefusalKind, Violation
+from paidan.classifier.v1 import classifier_service_pb2 as pb
 from services.classifier.adapters.access import ACCESS
 from services.classifier.adapters.errors import translate
 from services.classifier.domain.errors import InvalidFieldError, NoModelError

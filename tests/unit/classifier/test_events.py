@@ -4,10 +4,10 @@ import dataclasses
 import uuid
 
 import pytest
-from paidan.classifier.v1 import classification_pb2, events_pb2
-from paidan.intake.v1 import events_pb2 as intake_pb2
 
 from chassis.message import InMessage, InvalidMessage
+from paidan.classifier.v1 import classification_pb2, events_pb2
+from paidan.intake.v1 import events_pb2 as intake_pb2
 from services.classifier.adapters.events import tells_of_submission, to_command, to_message, to_proto
 from services.classifier.domain.classification import AbstainReason, ClassCode, DistrictCode, ModelVersion, Slot
 from services.classifier.domain.events import TicketClassified

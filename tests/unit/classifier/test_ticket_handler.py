@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from paidan.classifier.v1 import events_pb2
-from paidan.intake.v1 import events_pb2 as intake_pb2
 from prometheus_client import CollectorRegistry
 
 from chassis.message import InMessage, InvalidMessage, RetryLater
 from chassis.testing import ManualClock
+from paidan.classifier.v1 import events_pb2
+from paidan.intake.v1 import events_pb2 as intake_pb2
 from services.classifier.adapters.kafka import TicketHandler
 from services.classifier.telemetry import ClassifierMetrics
 from tests.unit.classifier.builders import FixedModels, recogniser

@@ -205,7 +205,7 @@ def test_a_suggested_team_brings_its_district_along() -> None:
 
 
 def test_a_unit_that_the_catalogue_gives_no_part_in_the_class_leads_alone() -> None:
-    known = {
+    known: dict[str, Any] = {
         "day": date(2026, 11, 23),
         "class_code": ClassCode("loan_financing"),
         "class_probability": 0.9,

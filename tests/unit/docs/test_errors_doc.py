@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from google.rpc import code_pb2
+
 from paidan.classifier.v1 import classifier_service_pb2
 from paidan.common.v1 import error_reason_pb2
 from paidan.dispatcher.v1 import dispatcher_service_pb2

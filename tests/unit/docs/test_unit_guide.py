@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from google.protobuf import json_format
+
 from paidan.dispatcher.v1 import unit_messages_pb2
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "unit-guide.md"

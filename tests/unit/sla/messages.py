@@ -5,12 +5,11 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
+from chassis.instant import to_timestamp
+from chassis.message import InMessage
 from paidan.dispatcher.v1 import dispatch_pb2
 from paidan.dispatcher.v1 import events_pb2 as dispatcher
 from paidan.intake.v1 import events_pb2 as intake
-
-from chassis.instant import to_timestamp
-from chassis.message import InMessage
 from services.sla.adapters.events import DISPATCHER_TOPIC, INTAKE_TOPIC
 
 if TYPE_CHECKING:

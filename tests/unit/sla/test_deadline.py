@@ -287,7 +287,7 @@ def test_an_extension_moves_the_due_time_and_keeps_the_original() -> None:
 
 
 @pytest.mark.parametrize(("granted", "counts"), [("2026-11-26T23:59:59", True), ("2026-11-27T00:00", False)])
-def test_an_extension_must_be_granted_before_the_due_time(granted: str, counts: bool) -> None:  # noqa: FBT001 - a parameter of the test
+def test_an_extension_must_be_granted_before_the_due_time(granted: str, counts: bool) -> None:
     deadlines = ticket()
 
     deadlines.granted(FIRST, 1, shanghai(granted))

@@ -5,13 +5,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+
+from chassis.instant import to_timestamp
+from chassis.message import InvalidMessage
 from paidan.dispatcher.v1 import events_pb2 as dispatcher
 from paidan.intake.v1 import events_pb2 as intake
 from paidan.sla.v1 import deadline_pb2
 from paidan.sla.v1 import events_pb2 as sla
-
-from chassis.instant import to_timestamp
-from chassis.message import InvalidMessage
 from services.sla.adapters.events import HEEDED, TOPIC, decode, encode
 from services.sla.adapters.facts_json import from_json, to_json
 from services.sla.adapters.kafka import handle_messages

@@ -4,13 +4,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from paidan.sla.v1 import deadline_pb2
-from paidan.sla.v1 import sla_service_pb2 as pb
 
 from chassis import grpc as chassis_grpc
 from chassis.caller import Caller, Role
 from chassis.instant import to_timestamp
 from chassis.refusal import RefusalKind
+from paidan.sla.v1 import deadline_pb2
+from paidan.sla.v1 import sla_service_pb2 as pb
 from services.sla.adapters.access import ACCESS
 from services.sla.adapters.errors import translate
 from services.sla.adapters.grpc import SlaServicer
