@@ -79,7 +79,7 @@ def train(
             error_console.print(f"{out} is up to date", soft_wrap=True)
             return
         started = time.monotonic()
-        with _progress(total=11) as step:
+        with _progress(total=23) as step:
             card = run.train(request, now=datetime.now(UTC), step=step)
     figures = card["evaluation"]["across_writers"]
     if as_json:
@@ -107,7 +107,7 @@ def evaluate(
 
     with errors_shown(), _model_errors_shown():
         if across_writers:
-            with _progress(total=4) as step:
+            with _progress(total=16) as step:
                 figures = run.evaluate_across_writers(_request(data, model, labels, 0.95, 0), step)
         else:
             figures = run.evaluate_model(model, _files(data))
@@ -152,13 +152,13 @@ def answer_json(text_id: str, answer: Classification) -> dict[str, Any]:
 
 
 def _request(data: Sequence[Path] | None, out: Path, labels: Labels, precision: float, seed: int) -> Any:  # noqa: ANN401 - its module loads late
-    from services.classifier.training import catalogue, fit, run  # noqa: PLC0415
+    from services.classifier.training import catalogue, run  # noqa: PLC0415
 
     return run.TrainingRequest(
         data=_files(data),
         out=out,
         catalogue=catalogue.DEFAULT if labels is Labels.CATALOGUE else None,
-        settings=fit.Settings(seed=seed),
+        seed=seed,
         precision=precision,
     )
 

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import grpc
 import typer
@@ -45,17 +45,26 @@ _OPERATOR = Caller(Role.OPERATOR, "demo")
 _MINUTE_SECONDS = 60
 _LONGEST_SECONDS = 150
 _PAUSE_SECONDS = 0.1
+_PICTURE_WIDTH = 132
 
 
-def demo(*, as_json: JsonFlag = False) -> None:
+def demo(
+    *,
+    svg: Annotated[Path | None, typer.Option(help="Also save what was shown as a picture.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
     """演示：64 条诉求走完全程。 The whole way on real parts; exit 0 only if every ticket is accounted for."""
     with errors_shown(), stack_errors(), ended_by_signals(), _data_dir() as data_dir:
         begin = time.monotonic()
+        if svg is not None:
+            console.record, console.width = True, _PICTURE_WIDTH
         on_progress = (lambda _line: None) if as_json else progress
         with open_stack(data_dir, on_progress=on_progress) as stack:
             balanced = _play(stack, on_progress, as_json=as_json, begin=begin)
     if not as_json:
         console.print("[dim]· 全部已停止 everything is down again[/]")
+    if svg is not None:
+        console.save_svg(str(svg), title="paidan demo")
     if not balanced:
         raise typer.Exit(1)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cli.demo.city import Entry
 
 _WORK_SECONDS = 0.8
+_READY_SECONDS = 60
 
 
 class Units:
@@ -38,8 +39,8 @@ class Units:
     def start(self) -> None:
         """Begin to read; returns when the units listen."""
         self._thread.start()
-        if not self._ready.wait(30):
-            message = "the units' consumer got no partitions within 30 s"
+        if not self._ready.wait(_READY_SECONDS):
+            message = f"the units' consumer got no partitions within {_READY_SECONDS} s"
             raise TimeoutError(message)
 
     def stop(self) -> None:
