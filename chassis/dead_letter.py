@@ -32,9 +32,9 @@ def dead_letter(record: Record, *, consumer: str, reason: str, detail: str, now:
         time=now,
         data=record.value or b"",
         verbatim_headers=(
-            *((name, _printable(value or b"")) for name, value in record.headers),
+            *((_without_nul(name), _printable(value or b"")) for name, value in record.headers),
             ("dlq_reason", reason),
-            ("dlq_detail", detail),
+            ("dlq_detail", _without_nul(detail)),
             ("dlq_topic", record.topic),
             ("dlq_partition", str(record.partition)),
             ("dlq_offset", str(record.offset)),
@@ -45,7 +45,12 @@ def dead_letter(record: Record, *, consumer: str, reason: str, detail: str, now:
 
 
 def _printable(value: bytes) -> str:
-    return value.decode(errors="backslashreplace").replace("\x00", "\\x00")
+    return _without_nul(value.decode(errors="backslashreplace"))
+
+
+def _without_nul(text: str) -> str:
+    """Write NUL out: the outbox, like any text in PostgreSQL, cannot hold it."""
+    return text.replace("\x00", "\\x00")
 
 
 class DeadLetterLimitReached(Exception):

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 import structlog
 from kafka import KafkaConsumer, KafkaProducer
 from kafka import errors as kafka_errors
-from kafka.admin import KafkaAdminClient
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -94,33 +93,37 @@ class Producer:
         """Hand one record to the client; each fault costs its waiting time once a batch, not once a record."""
         if self._away is not None:
             return self._away
+        if topic in self._missing and not self._is_known(topic):
+            return Rejected(f"{topic}: no such topic")
+        began = time.monotonic()
         try:
-            if topic in self._missing and self._is_missing(topic):
-                return Rejected(f"{topic}: no such topic")
             if self._producer is None:
                 self._producer = self._connect()
             return self._producer.send(topic, value, key.encode(), [(name, text.encode()) for name, text in headers])
         except _REJECTIONS as error:
             return Rejected(f"{topic}: {type(error).__name__}")
         except kafka_errors.KafkaTimeoutError as error:
-            if not self._is_missing(topic):
+            if not self._brokers_answered_since(began):
                 self._away = error
+            else:
+                self._missing.add(topic)
             return self._away or Rejected(f"{topic}: no such topic")
         except kafka_errors.KafkaError as error:
             return error
 
-    def _is_missing(self, topic: str) -> bool:
-        """Ask the brokers whether they lack a topic, which the producer's timeout does not tell; False when they do not answer."""
+    def _is_known(self, topic: str) -> bool:
+        """Whether a topic that was missing is there now. Does not wait: the client goes on asking for what it did not find."""
+        if self._producer is not None and self._producer._metadata.partitions_for_topic(topic) is None:  # noqa: SLF001 - `partitions_for` waits
+            return False
         self._missing.discard(topic)
-        with suppress(kafka_errors.KafkaError):
-            patience = _milliseconds(_METADATA_TIMEOUT)
-            admin = KafkaAdminClient(**self._options, request_timeout_ms=patience, bootstrap_timeout_ms=patience)
-            try:
-                if topic not in admin.list_topics():
-                    self._missing.add(topic)
-            finally:
-                admin.close()
-        return topic in self._missing
+        return True
+
+    def _brokers_answered_since(self, began: float) -> bool:
+        """Whether brokers told of their topics meanwhile: the client's timeout does not tell a missing topic from missing brokers."""
+        if self._producer is None:
+            return False
+        answered: float = self._producer._metadata._last_successful_refresh_ms  # noqa: SLF001 - it tells this nowhere else
+        return answered >= began * 1000
 
     def _outcome(self, future: Any) -> Exception | None:  # noqa: ANN401 - the library's future
         try:
@@ -262,8 +265,7 @@ class TransactionalSink(Generic[U]):
             for record, message in zip(records, messages, strict=True):
                 error = invalid.get(message.position)
                 if error is not None:
-                    self._bury(uow, record, error, limited=self._limited(record.topic))
-                    outcomes[message.position] = "dead_lettered"
+                    outcomes[message.position] = self._bury(uow, record, error, limited=self._limited(record.topic))
             release(uow.connection, self._inbox, [self._message_id(message) for message in fresh if message.position in invalid])
             uow.commit()
         for message in messages:
@@ -276,13 +278,18 @@ class TransactionalSink(Generic[U]):
 
     def _bury_alone(self, record: Record, error: InvalidMessage, *, limited: bool) -> None:
         with self._open() as uow:
-            self._bury(uow, record, error, limited=limited)
+            outcome = self._bury(uow, record, error, limited=limited)
             uow.commit()
-        self._metrics.consumed.labels(record.topic, "dead_lettered").inc()
+        self._metrics.consumed.labels(record.topic, outcome).inc()
 
-    def _bury(self, uow: U, record: Record, error: InvalidMessage, *, limited: bool) -> None:
+    def _bury(self, uow: U, record: Record, error: InvalidMessage, *, limited: bool) -> str:
+        """Bury a message once, though it comes again with a batch that was put off or with an offset that was not committed."""
+        position = f"{record.topic}/{record.partition}/{record.offset}"
+        # The timestamp tells it from a message at the same place of a topic that was deleted and made anew.
+        if not claim(uow.connection, self._inbox, [f"dead:{position}@{record.timestamp}"]):
+            return "repeated"
         if limited:
-            self._limit.spend(f"{record.topic}/{record.partition}/{record.offset}")
+            self._limit.spend(position)
         log.error(
             "message_dead_lettered",
             topic=record.topic,
@@ -293,6 +300,7 @@ class TransactionalSink(Generic[U]):
         )
         uow.publish(dead_letter(record, consumer=self._consumer, reason=error.reason, detail=error.detail, now=self._clock.now()))
         self._on_dead_letter(uow, record, error)
+        return "dead_lettered"
 
 
 class ProducingSink:

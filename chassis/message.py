@@ -167,12 +167,12 @@ def read_record(record: Record) -> InMessage:
     """Read a record's attributes. The payload is not looked at.
 
     Raises:
-        InvalidMessage: The record has no value, or a header or the key is not UTF-8.
+        InvalidMessage: The record has no value, a header or the key is not UTF-8 or holds NUL, or a time is none.
     """
     if record.value is None:
         raise InvalidMessage("NO_VALUE", "the record has no value")
     headers = _text_headers(record.headers)
-    record_time = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+    record_time = _record_time(record.timestamp)
     return InMessage(
         id=headers.get("ce_id", ""),
         topic=record.topic,
@@ -196,9 +196,19 @@ def _text_headers(headers: Sequence[tuple[str, bytes]]) -> Mapping[str, str]:
 
 def _text(name: str, value: bytes) -> str:
     try:
-        return value.decode()
+        text = value.decode()
     except UnicodeDecodeError as error:
         raise InvalidMessage("UNDECODABLE", f"{name} is not UTF-8") from error
+    if "\x00" in text:
+        raise InvalidMessage("UNDECODABLE", f"{name} holds NUL, which no database takes")
+    return text
+
+
+def _record_time(milliseconds: int) -> datetime:
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise InvalidMessage("UNDECODABLE", f"the record's timestamp {milliseconds} is no time") from error
 
 
 def _time(text: str | None) -> datetime | None:

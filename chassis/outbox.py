@@ -128,6 +128,7 @@ class Relay:
         self._interval = interval
         self._batch = batch
         self._table = outbox.table.fullname
+        self._brokers_answer = True
 
     def run(self, stop: threading.Event) -> None:
         """Publish until `stop` is set, then once more what is there."""
@@ -151,9 +152,13 @@ class Relay:
                 while not stop.is_set():
                     if self.publish_batch(conn) == 0:
                         self._outbox.wait(self._interval)
-                self.publish_batch(conn)
+                # Brokers that were away a moment ago would cost the time that is left for stopping; the rows stay for the next process.
+                if self._brokers_answer:
+                    self.publish_batch(conn)
             finally:
-                conn.execute(text("SELECT pg_advisory_unlock_all()"))
+                # With the connection the lock is gone too.
+                if not conn.invalidated:
+                    conn.execute(text("SELECT pg_advisory_unlock_all()"))
 
     def publish_batch(self, conn: Connection) -> int:
         """Publish one batch; returns how many rows the brokers acknowledged."""
@@ -171,6 +176,7 @@ class Relay:
             [(row.aggregatetype, row.aggregateid, row.payload, [(name, value) for name, value in row.headers]) for row in rows],
         )
         failpoint.reach("relay.before_mark")
+        self._brokers_answer = all(error is None or isinstance(error, Rejected) for error in outcomes)
         acknowledged = [row for row, error in zip(rows, outcomes, strict=True) if error is None]
         if acknowledged:
             conn.execute(text(f"DELETE FROM {self._table} WHERE seq = ANY(:seqs)"), {"seqs": [row.seq for row in acknowledged]})  # noqa: S608

@@ -53,7 +53,7 @@ def demo(
     svg: Annotated[Path | None, typer.Option(help="Also save what was shown as a picture.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """演示：64 条诉求走完全程。 The whole way on real parts; exit 0 only if every ticket is accounted for."""
+    """演示：67 条诉求走完全程。 The whole way on real parts; exit 0 only if every ticket is accounted for."""
     with errors_shown(), stack_errors(), ended_by_signals(), _data_dir() as data_dir:
         begin = time.monotonic()
         if svg is not None:

@@ -81,7 +81,7 @@ ticket_table = Table(
     "ticket",
     metadata,
     Column("ticket_id", Text, primary_key=True),
-    Column("number", Text, nullable=False, unique=True),
+    Column("number", Text, nullable=False),
     Column("uscc", Text, nullable=False),
     Column("enterprise_name", Text, nullable=False),
     Column("request_district", Text, nullable=False),
@@ -90,6 +90,7 @@ ticket_table = Table(
     Column("confidential", Boolean, nullable=False),
     Column("submit_time", _INSTANT, nullable=False),
     Column("traceparent", Text, comment="trace that the submission belongs to; what the guard does continues it"),
+    Index("ticket_number", "number"),
     comment="what intake said of a ticket; never changes",
 )
 

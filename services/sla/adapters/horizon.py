@@ -74,7 +74,6 @@ class Horizon:
             if self._answered_since is not None:
                 log.warning("horizon_lost_brokers", error=str(error))
             self._answered_since = None
-            self._looks.clear()
             return self._known_until
         self._answered_since = self._answered_since or now
         if len(self._looks) < _MOST_LOOKS:

@@ -212,7 +212,7 @@ class TicketDeadlines:
             now: The present, the time of noticing.
         """
         changes = []
-        for key, deadline in self._deadlines.items():
+        for deadline in self.deadlines:
             promise = rules.of(deadline.kind)
             check, due = deadline.check_time(promise), deadline.due_time
             if check is None or due is None or known_until < check:
@@ -221,7 +221,7 @@ class TicketDeadlines:
                 change, changed = Change.AT_RISK, replace(deadline, at_risk_time=now, at_risk_due_time=due)
             else:
                 change, changed = Change.BREACHED, self._with_end(replace(deadline, state=State.BREACHED, breach_time=due))
-            self._deadlines[key] = changed
+            self._deadlines[changed.kind, changed.cycle] = changed
             changes.append(DeadlineChanged(change=change, deadline=changed, event_time=now))
         return changes
 

@@ -23,7 +23,7 @@ from kafka import KafkaConsumer, KafkaProducer
 from chassis.migrations import migrate
 from deploy.local.ports import free_port
 from deploy.topics import create_topics
-from paidan.dispatcher.v1 import unit_messages_pb2
+from paidan.dispatcher.v1 import dispatch_pb2, unit_messages_pb2
 from services import dispatcher
 from tests.conftest import fresh_database
 from tests.integration.dispatcher.harness import classified, new_ticket, stamp, submitted
@@ -101,15 +101,18 @@ def run_service(bootstrap: str, url: str, log: Path) -> Iterator[Service]:
         "PAIDAN_GRPC_ADDRESS": f"127.0.0.1:{free_port()}",
         "PAIDAN_HEALTH_ADDRESS": health,
         "PAIDAN_METRICS_ADDRESS": metrics,
-        "PAIDAN_DISPATCHER_RULES_AFTER": "2",
-        "PAIDAN_DISPATCHER_FALLBACK_AFTER": "4",
+        "PAIDAN_DISPATCHER_RULES_AFTER": "PT2S",
+        "PAIDAN_DISPATCHER_FALLBACK_AFTER": "PT4S",
     }
     with log.open("wb") as output:
         process = subprocess.Popen([sys.executable, "-m", "services.dispatcher"], cwd=ROOT, env=environment, stderr=output)
     try:
         with grpc.insecure_channel(health) as channel:
-            grpc.channel_ready_future(channel).result(timeout=PATIENCE_SECONDS)
-            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE_SECONDS)
+            ready = grpc.channel_ready_future(channel)
+            while not ready.done() and process.poll() is None:
+                time.sleep(0.1)
+            stub = health_pb2_grpc.HealthStub(channel)
+            answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE_SECONDS)  # type: ignore[attr-defined]  # its stubs lack it
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
         running = Service(bootstrap, metrics, process)
         yield running
@@ -143,9 +146,8 @@ def test_without_the_classifier_a_ticket_goes_by_rules_or_to_the_duty_desk(servi
     [by_rules] = service.messages(INDUSTRY, plain, 1)
     [held] = service.messages("dutydesk", vague, 1)
 
-    assert unit_messages_pb2.DispatchOrder.DESCRIPTOR.fields_by_name["method"].enum_type.values_by_number[by_rules.order.method].name == (
-        "DISPATCH_METHOD_RULES"
-    )
+    assert by_rules.order.method == dispatch_pb2.DISPATCH_METHOD_RULES
+    assert held.order.method == dispatch_pb2.DISPATCH_METHOD_FALLBACK
     assert (held.send_time.ToDatetime(UTC) - start).total_seconds() < 60
     assert held.order.submit_time == stamp(start)
 

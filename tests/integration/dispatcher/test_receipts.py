@@ -206,15 +206,23 @@ def test_what_the_broker_delivers_without_value_or_with_broken_headers_is_answer
     assert sorted(topics) == [f"dispatch.{MARKET}.v1"] * 2 + [f"receipts.{MARKET}.v1.dlq"] * 2
 
 
-def test_garbage_spoils_neither_its_batch_nor_its_repetition(harness: Harness, dispatched: TicketId) -> None:
+def test_garbage_does_not_spoil_its_batch_and_every_copy_is_accounted_for(harness: Harness, dispatched: TicketId) -> None:
     garbage = receipt(MARKET, b"garbage")
 
     harness.feed(garbage, accepting(INDUSTRY, dispatched), again(garbage))
     harness.feed(again(garbage))
 
     assert harness.kinds(dispatched) == ["TicketAccepted"]
-    assert harness.count("paidan_messages_consumed_total", topic=receipts_topic(MARKET), outcome="dead_lettered") == 2
-    assert harness.count("paidan_consumer_batch_messages_count") == 3
+    assert harness.count("paidan_messages_consumed_total", topic=receipts_topic(MARKET), outcome="dead_lettered") == 3
+
+
+def test_a_receipt_that_is_sent_again_corrected_under_the_same_id_has_its_effect(harness: Harness, dispatched: TicketId) -> None:
+    wrong = receipt(INDUSTRY, {"receiptId": "r-9", "ticketId": dispatched, "epoch": 1, "reportProgress": {"note": ""}})
+    right = receipt(INDUSTRY, {"receiptId": "r-9", "ticketId": dispatched, "epoch": 1, "reportProgress": {"note": "已联系"}})
+
+    harness.feed(wrong, right)
+
+    assert [each.kind for each in harness.sent(dispatched) if each.kind != "dlq"] == [f"{INDUSTRY}:refused", "ProgressReported"]
 
 
 def test_hundreds_of_garbage_receipts_do_not_stop_the_dispatcher(harness: Harness, dispatched: TicketId) -> None:

@@ -33,7 +33,7 @@ def test_the_migrations_make_the_tables_that_the_code_declares(dispatcher_url: s
 def test_the_guards_tick_and_a_units_list_use_their_indexes(harness: Harness) -> None:
     plans = {
         "dispatch_next_action": "SELECT 1 FROM dispatcher.dispatch WHERE next_action_time <= now() ORDER BY next_action_time LIMIT 10",
-        "participant_open": "SELECT 1 FROM dispatcher.participant WHERE unit = 'scjgj' AND open ORDER BY order_time DESC, ticket_id DESC LIMIT 50",
+        "participant_open": "SELECT 1 FROM dispatcher.participant WHERE unit = 'czj' AND open ORDER BY order_time DESC, ticket_id DESC",
         "dispatch_triage": "SELECT 1 FROM dispatcher.dispatch WHERE triage_since IS NOT NULL ORDER BY triage_since, ticket_id LIMIT 50",
     }
 

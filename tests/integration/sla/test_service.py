@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
     from deploy.local.stack import LocalStack
 
-WITHIN = timedelta(seconds=4)
+WITHIN = timedelta(seconds=8)
+"""Long enough for a machine that is busy with other things to send a message in time."""
 NEXT_YEAR = {"2027": {"off": [["2027-01-01", "2027-01-03"]], "make_up_workdays": ["2027-01-09"]}}
 
 
@@ -49,9 +50,12 @@ class Surroundings:
         self.service = LocalService("sla", parts=stack.parts, log_dir=stack.log_dir)
         self._bootstrap = stack.parts.kafka_bootstrap
         self._producer = Producer({"bootstrap_servers": self._bootstrap}, client_id="test")
-        self._consumer = KafkaConsumer(bootstrap_servers=self._bootstrap, auto_offset_reset="earliest", enable_auto_commit=False)
+        self._consumer = KafkaConsumer(bootstrap_servers=self._bootstrap, enable_auto_commit=False)
         self._consumer.assign([TopicPartition(TOPIC, number) for number in self._consumer.partitions_for_topic(TOPIC)])
+        for partition, end in self._consumer.end_offsets(self._consumer.assignment()).items():
+            self._consumer.seek(partition, end)
         self._told: dict[str, list[Any]] = {}
+        self._seen: set[str] = set()
 
     def start(self) -> None:
         self.service.start(
@@ -79,7 +83,7 @@ class Surroundings:
         [error] = self._producer.send([(message.topic, message.key, message.data, message.headers("/paidan/test"))])
         assert error is None
 
-    def told(self, ticket_id: str, until: str, *, within: float = 20) -> list[str]:
+    def told(self, ticket_id: str, until: str, *, within: float = 60) -> list[str]:
         """Return the changes announced of a ticket once the one named `until` is among them."""
         deadline = time.monotonic() + within
         while until not in (names := [name for name, _ in self._told.get(ticket_id, [])]):
@@ -100,6 +104,9 @@ class Surroundings:
         for records in self._consumer.poll(timeout_ms=100).values():
             for record in records:
                 headers = {name: value.decode() for name, value in record.headers}
+                if headers["ce_id"] in self._seen:
+                    continue  # Sent again after a kill between sending and marking; every reader drops it by its id.
+                self._seen.add(headers["ce_id"])
                 change = headers["ce_type"].rpartition(".")[2]
                 event = getattr(sla, change).FromString(record.value)
                 kind = deadline_pb2.DeadlineKind.Name(event.deadline.kind).removeprefix("DEADLINE_KIND_")
@@ -120,6 +127,10 @@ class Surroundings:
         return text
 
 
+def new_ticket() -> str:
+    return f"t-{uuid.uuid4()}"
+
+
 @pytest.fixture(scope="module")
 def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Surroundings]:
     directory = tmp_path_factory.mktemp("sla")
@@ -127,13 +138,15 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Surroundi
     notices.write_text(NOTICES.read_text("utf-8"), "utf-8")
     with open_stack(directory, on_progress=lambda _line: None, services=[]) as stack:
         around = Surroundings(stack, notices)
-        around.start()
-        yield around
-        around.close()
-
-
-def new_ticket() -> str:
-    return f"t-{uuid.uuid4()}"
+        try:
+            around.start()
+            # Everybody has connected before a test counts seconds.
+            first = new_ticket()
+            around.tell(INTAKE_TOPIC, submitted(first, datetime.now(UTC)))
+            around.told(first, "RESOLUTION Set")
+            yield around
+        finally:
+            around.close()
 
 
 def test_a_dispatch_in_time_is_announced_as_met(surroundings: Surroundings) -> None:
@@ -168,7 +181,7 @@ def test_a_dispatch_that_was_in_time_is_met_though_the_service_was_dead_meanwhil
     while datetime.now(UTC) < start + WITHIN + timedelta(seconds=1):
         time.sleep(0.1)
     surroundings.start()
-    surroundings.told(ticket, "DISPATCH Met", within=30)
+    surroundings.told(ticket, "DISPATCH Met")
     surroundings.settle_down()
 
     assert surroundings.told(ticket, "DISPATCH Met") == ["DISPATCH Set", "RESOLUTION Set", "DISPATCH Met"]
@@ -216,7 +229,7 @@ def test_a_due_time_beyond_the_calendar_is_refused_with_its_year(surroundings: S
         surroundings.call("ComputeDeadline", request, Caller(Role.PORTAL, "portal-a"))
 
     assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
-    assert "2029" in refused.value.details()
+    assert "2029" in (refused.value.details() or "")
 
 
 def test_a_poisoned_message_does_not_hold_up_the_others(surroundings: Surroundings) -> None:

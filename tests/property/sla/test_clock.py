@@ -95,7 +95,7 @@ def outcome(compute: object, *arguments: object) -> object:
         return unknown.year
 
 
-@settings(max_examples=600)
+@settings(max_examples=600, deadline=None)
 @given(data=st.data(), given_notices=notices(), start=instants(), workdays=st.integers(1, 25))
 def test_the_clock_agrees_with_a_walker(data: st.DataObject, given_notices: list[Notice], start: datetime, workdays: int) -> None:
     pauses = data.draw(pauses_after(start))
@@ -108,6 +108,7 @@ def test_the_clock_agrees_with_a_walker(data: st.DataObject, given_notices: list
     assert found == outcome(walker.due, start, workdays, pauses, close)
 
 
+@settings(deadline=None)
 @given(given_notices=notices(), first=st.dates(date(2023, 1, 1), date(2025, 12, 31)), n=st.integers(1, 300))
 def test_the_nth_workday_is_the_first_day_by_which_n_were_counted(given_notices: list[Notice], first: date, n: int) -> None:
     calendar = WorkdayCalendar(given_notices, version=CalendarVersion("drawn"))
@@ -124,6 +125,7 @@ def test_the_nth_workday_is_the_first_day_by_which_n_were_counted(given_notices:
     assert calendar.count(first, day + DAY, at_most=n) == n
 
 
+@settings(deadline=None)
 @given(start=instants(), workdays=st.integers(1, 20), later=st.timedeltas(timedelta(0), 10 * DAY))
 def test_a_later_start_or_more_workdays_are_never_due_earlier(start: datetime, workdays: int, later: timedelta) -> None:
     made_up = [Notice(year=year, off=(Span(date(year, 1, 1), date(year, 1, 3)),), make_up_workdays=()) for year in range(2022, 2028)]

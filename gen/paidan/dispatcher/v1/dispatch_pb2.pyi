@@ -319,7 +319,7 @@ class Dispatch(_message.Message):
     state: Global___DispatchState.ValueType
     """Where it stands."""
     lead_unit: _builtins.str
-    """Code of the unit that leads; empty before the first assignment."""
+    """Code of the unit that leads; empty before the first assignment, and while the desk decides about a returned ticket."""
     class_code: _builtins.str
     """Class that decided; empty if none."""
     class_probability: _builtins.float

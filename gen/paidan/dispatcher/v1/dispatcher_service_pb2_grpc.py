@@ -139,7 +139,7 @@ class DispatcherServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RequestSupplement(self, request, context):
-        """Asks the enterprise for material; the resolution clock pauses. Role: unit (lead).
+        """Asks the enterprise for material; the resolution clock pauses. A ticket that was not accepted counts as accepted too. Role: unit (lead).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,7 +45,7 @@ class DispatcherServiceStub:
     Return: _grpc.UnaryUnaryMultiCallable[_dispatcher_service_pb2.ReturnRequest, _dispatcher_service_pb2.ReturnResponse]
     """Sends a ticket back (退回): to the suggested unit, else to triage. Refused once an arbiter decided. Role: unit (lead)."""
     RequestSupplement: _grpc.UnaryUnaryMultiCallable[_dispatcher_service_pb2.RequestSupplementRequest, _dispatcher_service_pb2.RequestSupplementResponse]
-    """Asks the enterprise for material; the resolution clock pauses. Role: unit (lead)."""
+    """Asks the enterprise for material; the resolution clock pauses. A ticket that was not accepted counts as accepted too. Role: unit (lead)."""
     RequestExtension: _grpc.UnaryUnaryMultiCallable[_dispatcher_service_pb2.RequestExtensionRequest, _dispatcher_service_pb2.RequestExtensionResponse]
     """Asks the desk for more time. A later request replaces an undecided one. Role: unit (lead)."""
     ReportProgress: _grpc.UnaryUnaryMultiCallable[_dispatcher_service_pb2.ReportProgressRequest, _dispatcher_service_pb2.ReportProgressResponse]
@@ -80,7 +80,7 @@ class DispatcherServiceAsyncStub(DispatcherServiceStub):
     Return: _aio.UnaryUnaryMultiCallable[_dispatcher_service_pb2.ReturnRequest, _dispatcher_service_pb2.ReturnResponse]  # type: ignore[assignment]
     """Sends a ticket back (退回): to the suggested unit, else to triage. Refused once an arbiter decided. Role: unit (lead)."""
     RequestSupplement: _aio.UnaryUnaryMultiCallable[_dispatcher_service_pb2.RequestSupplementRequest, _dispatcher_service_pb2.RequestSupplementResponse]  # type: ignore[assignment]
-    """Asks the enterprise for material; the resolution clock pauses. Role: unit (lead)."""
+    """Asks the enterprise for material; the resolution clock pauses. A ticket that was not accepted counts as accepted too. Role: unit (lead)."""
     RequestExtension: _aio.UnaryUnaryMultiCallable[_dispatcher_service_pb2.RequestExtensionRequest, _dispatcher_service_pb2.RequestExtensionResponse]  # type: ignore[assignment]
     """Asks the desk for more time. A later request replaces an undecided one. Role: unit (lead)."""
     ReportProgress: _aio.UnaryUnaryMultiCallable[_dispatcher_service_pb2.ReportProgressRequest, _dispatcher_service_pb2.ReportProgressResponse]  # type: ignore[assignment]
@@ -142,7 +142,7 @@ class DispatcherServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dispatcher_service_pb2.RequestSupplementRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_dispatcher_service_pb2.RequestSupplementResponse, _abc.Awaitable[_dispatcher_service_pb2.RequestSupplementResponse]]:
-        """Asks the enterprise for material; the resolution clock pauses. Role: unit (lead)."""
+        """Asks the enterprise for material; the resolution clock pauses. A ticket that was not accepted counts as accepted too. Role: unit (lead)."""
 
     @_abc_1.abstractmethod
     def RequestExtension(

@@ -20,7 +20,7 @@ def upgrade() -> None:
     op.create_table(
         "ticket",
         sa.Column("ticket_id", sa.Text, primary_key=True),
-        sa.Column("number", sa.Text, nullable=False, unique=True),
+        sa.Column("number", sa.Text, nullable=False),
         sa.Column("uscc", sa.Text, nullable=False),
         sa.Column("enterprise_name", sa.Text, nullable=False),
         sa.Column("request_district", sa.Text, nullable=False),
@@ -32,6 +32,7 @@ def upgrade() -> None:
         schema=SCHEMA,
         comment="what intake said of a ticket; never changes",
     )
+    op.create_index("ticket_number", "ticket", ["number"], schema=SCHEMA)
     op.create_table(
         "dispatch",
         sa.Column("ticket_id", sa.Text, primary_key=True),
