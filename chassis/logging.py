@@ -47,8 +47,8 @@ def _configure_libraries(shared: list[Processor], rendering: list[Processor]) ->
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
-    # The Kafka client's DEBUG lines print keys and values; its warnings repeat for as long as a broker is away.
-    logging.getLogger("kafka").setLevel(logging.ERROR)
+    # The Kafka client's DEBUG lines print keys and values; its errors repeat while a broker is away, which our own events say.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
 
 def _traceback(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Column, DateTime, LargeBinary, MetaData, Table, Text, func, insert, select, update
+from sqlalchemy import CheckConstraint, Column, DateTime, LargeBinary, MetaData, Table, Text, func, insert, select, update
 
 from chassis.caller import Caller, Role
 
@@ -40,6 +40,7 @@ caller_token = Table(
     Column("create_time", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("expire_time", DateTime(timezone=True)),
     Column("revoke_time", DateTime(timezone=True)),
+    CheckConstraint("role IN ('portal', 'unit', 'desk', 'operator')", name="caller_token_role"),
 )
 
 _PREFIX = "paidan"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 import statistics
 import tempfile
@@ -64,7 +65,9 @@ def demo(
     if not as_json:
         console.print("[dim]· 全部已停止 everything is down again[/]")
     if svg is not None:
-        console.save_svg(str(svg), title="paidan demo")
+        # Without the fonts that it would fetch from the network.
+        picture = re.sub(r"@font-face \{.*?\}", "", console.export_svg(title="paidan demo"), flags=re.DOTALL)
+        svg.write_text(picture, encoding="utf-8")
     if not balanced:
         raise typer.Exit(1)
 
