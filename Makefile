@@ -26,7 +26,7 @@ setup: .venv/.ready model ## Install what is needed: Python packages, Kafka's ja
 	@touch $@
 
 model: .venv/.ready ## Train the classifier's model from the texts in the repository (skipped when nothing changed)
-	@$(BIN)/python -m cli.main model train
+	@$(BIN)/paidan model train
 
 demo: setup ## The main job on real parts: 67 requests from a portal to the right units and back
 	@$(BIN)/paidan demo
