@@ -16,8 +16,8 @@ from services.classifier.adapters.linear_model import calibrated
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_PULL = 0.01
-"""How strongly shifts are pulled to 0, per text: classes with few texts keep the common calibration."""
+_PULL = 1.0
+"""How strongly shifts are pulled to 0: what one set of writers prefers is not what the next will."""
 _HIGHEST_BAR = 0.95
 _LOWEST_BAR = 0.2
 
@@ -35,18 +35,23 @@ class Calibration:
     shift: NDArray[np.float32]
 
     @classmethod
-    def learn(cls, scores: NDArray[np.float32], targets: NDArray[np.int64]) -> Calibration:
-        """Return the calibration under which the targets are likeliest (log loss)."""
-        classes = scores.shape[1]
+    def learn(cls, scores: NDArray[np.float32], acceptable: NDArray[np.bool_]) -> Calibration:
+        """Return the calibration under which it is likeliest that the answers are acceptable.
+
+        Args:
+            scores: One row a text, one column a class.
+            acceptable: Of the same shape: which answers count as right, the class itself and the alternatives that its writer named.
+        """
+        texts, classes = scores.shape
         double = scores.astype(np.float64)
-        hit = np.zeros_like(double)
-        hit[np.arange(len(targets)), targets] = 1
 
         def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
             slope, shift = np.exp(parameters[0]), parameters[1:]
             probabilities = calibrated(double, slope, shift)
-            value = -np.log(np.maximum((probabilities * hit).sum(axis=1), 1e-12)).mean() + _PULL * (shift @ shift) / classes
-            wrong = (probabilities - hit) / len(targets)
+            right = np.where(acceptable, probabilities, 0)
+            likelihood = np.maximum(right.sum(axis=1, keepdims=True), 1e-12)
+            value = -np.log(likelihood).mean() + _PULL * (shift @ shift) / classes
+            wrong = (probabilities - right / likelihood) / texts
             gradient = np.concatenate(([(wrong * double).sum() * slope], wrong.sum(axis=0) + 2 * _PULL * shift / classes))
             return float(value), gradient
 

@@ -35,17 +35,19 @@ class Settings:
         slack: The machine's C: larger fits the texts closer.
         naive_bayes: Size of the naive Bayes part, as a share of the machine's.
         smoothing: Pseudo-count of naive Bayes.
-        phrase_weight: How much a phrase of the ontology counts against a text.
+        term_weight: How much a term of the ontology counts against a text.
+        plain_weight: The same for its plain phrases.
         sub_matter_weight: How much the name of a text's sub-matter counts against the text itself; 0 leaves it out.
     """
 
     seed: int = 0
-    longest: int = 3
+    longest: int = 2
     least_texts: int = 2
     slack: float = 1.0
     naive_bayes: float = 0.7
     smoothing: float = 0.1
-    phrase_weight: float = 0.3
+    term_weight: float = 0.5
+    plain_weight: float = 1.0
     sub_matter_weight: float = 0.3
 
 

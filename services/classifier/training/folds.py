@@ -44,19 +44,19 @@ def out_of_fold(material: Material, folds: Folds, step: Callable[[str], None]) -
     return scores
 
 
-def cross_calibrated(scores: NDArray[np.float32], targets: NDArray[np.int64], folds: Folds) -> NDArray[np.float64]:
+def cross_calibrated(scores: NDArray[np.float32], acceptable: NDArray[np.bool_], folds: Folds) -> NDArray[np.float64]:
     """Return probabilities, each fold's by a calibration that was learnt from the other folds."""
     probabilities = np.zeros(scores.shape, np.float64)
-    for held_out, calibration in _calibrations(scores, targets, folds):
+    for held_out, calibration in _calibrations(scores, acceptable, folds):
         probabilities[held_out] = calibration.apply(scores[held_out])
     return probabilities
 
 
 def _calibrations(
     scores: NDArray[np.float32],
-    targets: NDArray[np.int64],
+    acceptable: NDArray[np.bool_],
     folds: Folds,
 ) -> Iterator[tuple[NDArray[np.int64], Calibration]]:
     for _, held_out in folds:
-        rest = np.setdiff1d(np.arange(len(targets)), held_out)
-        yield held_out, Calibration.learn(scores[rest], targets[rest])
+        rest = np.setdiff1d(np.arange(len(scores)), held_out)
+        yield held_out, Calibration.learn(scores[rest], acceptable[rest])

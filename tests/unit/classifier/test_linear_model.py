@@ -63,7 +63,7 @@ def test_serving_computes_the_very_rows_that_training_did() -> None:
     examples = some_examples()[:80]
     material = Material(some_examples(), [], [each.code for each in some_classes()], Settings())
     linear = material.fit(np.arange(len(some_examples())))
-    vectoriser = Vectoriser(linear.tfidf.keys, linear.tfidf.idf, 3)
+    vectoriser = Vectoriser(linear.tfidf.keys, linear.tfidf.idf, Settings().longest)
 
     trained = linear.tfidf.apply(material.counts.rows(np.arange(len(examples))))
     served = list(vectoriser.rows([normalise(example.text) for example in examples]))
@@ -85,3 +85,18 @@ def test_calibration_keeps_the_order_of_the_scores_when_nothing_is_shifted() -> 
 
 def test_the_model_of_the_tests_is_not_trivial() -> None:
     assert len(some_parameters().keys) > 1_000
+
+
+def test_every_matter_that_a_text_raises_is_named_the_main_one_first() -> None:
+    text = "这周园区停电三次,生产线报废一批料,能不能装双回路。另外国企项目部欠我们货款86万,去年就到期了。"
+
+    (answer,) = recogniser().recognise([normalise(text)])
+
+    assert set(answer.issues) == {"power_supply", "arrears_payment"}
+    assert answer.issues[0] == answer.classes[0].code
+
+
+def test_a_text_with_one_matter_raises_one() -> None:
+    (answer,) = recogniser().recognise(["这周园区停电三次,生产线报废一批料"])
+
+    assert answer.issues == ("power_supply",)

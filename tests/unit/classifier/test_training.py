@@ -8,6 +8,7 @@ import pytest
 
 from services.classifier.adapters.model_store import ModelFolder
 from services.classifier.training import run
+from services.classifier.training.fit import Settings
 from services.classifier.training.run import TrainingRequest, UnknownLabelError
 from tests.unit.classifier.builders import NOW, some_examples
 
@@ -28,7 +29,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def request(data: Path, out: Path, **changes: object) -> TrainingRequest:
-    return TrainingRequest(data=(data,), out=out, catalogue=None, **changes)  # type: ignore[arg-type]  # each test changes one
+    asked = {"settings": Settings(), **changes}
+    return TrainingRequest(data=(data,), out=out, catalogue=None, **asked)  # type: ignore[arg-type]  # each test changes one
 
 
 def test_training_writes_a_model_that_serves_and_a_card_that_tells(data: Path, tmp_path: Path) -> None:
@@ -43,7 +45,7 @@ def test_training_writes_a_model_that_serves_and_a_card_that_tells(data: Path, t
     assert re.fullmatch(r"20261123-[0-9a-f]{8}", card["version"])
     assert card["evaluation"]["across_writers"]["top1"] > 0.8
     assert steps[0] == "read texts"
-    assert "without writer a" in steps
+    assert "setting 1, without writer a" in steps
     assert "| first answer right, strictly |" in (tmp_path / "card.md").read_text(encoding="utf-8")
     assert (tmp_path / "risk_coverage.svg").read_text(encoding="utf-8").startswith("<svg")
     assert (tmp_path / "reliability.svg").read_text(encoding="utf-8").startswith("<svg")
@@ -98,6 +100,16 @@ def test_across_writers_no_text_is_judged_by_a_model_that_saw_its_writer(data: P
 
     figures = run.evaluate_across_writers(request(data, tmp_path), steps.append)
 
-    assert steps == ["without writer a", "without writer b"]
+    assert steps == ["setting 1, without writer a", "setting 1, without writer b"]
     assert figures["texts"] == len(some_examples())
     assert 0.7 < figures["top1_strict"] < 1.0
+
+
+def test_of_the_candidate_settings_the_one_that_is_right_most_often_is_taken(data: Path, tmp_path: Path) -> None:
+    card = run.train(request(data, tmp_path, settings=None), now=NOW, step=lambda _: None)
+
+    tried = card["settings_tried"]
+    best = max(tried, key=lambda each: each["right"])
+    assert len(tried) == len(run.CANDIDATES)
+    assert card["settings"] == {name: value for name, value in best.items() if name != "right"}
+    assert card["evaluation"]["across_writers"]["top1_strict"] == pytest.approx(best["right"], abs=0.02)
