@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from bench.floors import Hops, open_hops
 from bench.load import Load, schedule
+from bench.stages import CLASSIFICATIONS, TICKETS, TopicReader, stages_of
 from bench.stats import Latency, percentile
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from bench.observer import Arrival
     from bench.requests import Sample
+    from bench.stages import Stages
     from bench.system import System
 
 RATES = (20.0, 100.0)
@@ -52,6 +54,7 @@ class RateFigures:
         generator_late: 99th percentile of how late the load sent, in seconds.
         cpu_ms: Process → CPU time for each ticket, in milliseconds, until all was settled.
         cpu_share: Process → share of one core.
+        stages: Where the time of `dispatch` went.
         hops: Floor: three bare hops through Kafka on the same schedule.
     """
 
@@ -67,6 +70,7 @@ class RateFigures:
     generator_late: float
     cpu_ms: Mapping[str, float]
     cpu_share: Mapping[str, float]
+    stages: Stages
     hops: Latency | None = None
 
     @property
@@ -166,6 +170,7 @@ def _at_rate(system: System, rate: float, seconds: float, hops: Hops | None) -> 
         settled = system.settle(patience=_SETTLE_PATIENCE_SECONDS)
     cpu = meter.seconds()
     arrived = [(answer, arrival) for answer in answers if (arrival := system.ledger.arrival(answer.ticket_id)) is not None]
+    due_times = [answer.due for answer in answers]
     timely = [(answer, arrival) for answer, arrival in arrived if arrival.method != _FALLBACK]
     return RateFigures(
         per_second=rate,
@@ -175,11 +180,12 @@ def _at_rate(system: System, rate: float, seconds: float, hops: Hops | None) -> 
         dispatch=Latency.of(arrival.at - answer.due for answer, arrival in timely),
         methods=Counter(arrival.method for _, arrival in arrived),
         refused=sum(not answer.accepted for answer in answers),
-        backlog=_backlog([answer.due for answer in answers], [arrival.at for _, arrival in arrived], seconds),
+        backlog=_backlog(due_times, [arrival.at for _, arrival in arrived], seconds),
         settled_seconds=settled,
         generator_late=percentile(sorted(answer.sent - answer.due for answer in answers), 0.99),
         cpu_ms={name: used / len(answers) * 1000 for name, used in cpu.items()},
         cpu_share=cpu_share,
+        stages=stages_of(timely, *(system.topics.call(TopicReader.sent, topic, min(due_times)) for topic in (TICKETS, CLASSIFICATIONS))),
         hops=floor,
     )
 

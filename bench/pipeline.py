@@ -15,7 +15,7 @@ from deploy.topics import INTERNAL, INTERNAL_PARTITIONS, all_topics
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.2
 
 
 class Pipeline:

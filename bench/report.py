@@ -186,6 +186,7 @@ def _print_end_to_end(console: Console, figures: EndToEndFigures) -> None:
             f"and are left out: {', '.join(figures.waiting)}[/]"
         )
     console.print("[dim]tried  " + "   ".join(f"{rate:.0f}/s {problem or '✓'}" for rate, problem in figures.tried) + "[/]")
+    _print_stages(console, shown)
     _print_cpu(console, {f"{each.per_second:.0f}/s": each for each in shown})
 
 
@@ -194,9 +195,24 @@ def _shown(figures: EndToEndFigures) -> list[RateFigures]:
     return [*figures.fixed, *([highest] if highest is not None and highest not in figures.fixed else [])]
 
 
+def _print_stages(console: Console, figures: Sequence[RateFigures]) -> None:
+    legs = {
+        "due → answered": "submit",
+        "due → on intake's topic": "intake",
+        "→ on the classifier's topic": "classify",
+        "→ on the unit's topic": "dispatch",
+        "→ at the unit": "arrive",
+    }
+    table = _table("Where the time goes, ms", "", *(f"{name} at {each.per_second:.0f}/s" for each in figures for name in ("p50", "p99")))
+    for name, leg in legs.items():
+        latencies = [getattr(each.stages, leg) for each in figures]
+        table.add_row(name, *(_ms(value) for latency in latencies for value in (latency.p50, latency.p99)))
+    console.print(table)
+
+
 def _print_cpu(console: Console, figures: Mapping[str, RateFigures]) -> None:
-    headers = [f"{unit} {name}" for name in figures for unit in ("ms/ticket at", "core at")]
-    table = _table("CPU time", "process", *headers)
+    headers = [f"{unit} {name}" for name in figures for unit in ("ms at", "core at")]
+    table = _table("CPU time for each ticket, and share of one core", "", *headers)
     names = list(dict.fromkeys(name for each in figures.values() for name in each.cpu_ms))
     for name in names:
         cells = [(f"{each.cpu_ms[name]:.2f}", f"{each.cpu_share[name]:.0%}") for each in figures.values()]
@@ -227,7 +243,6 @@ def _print_drain(console: Console, figures: DrainFigures) -> None:
         "floor /s",
         "÷ floor",
         "settled s",
-        "decided by",
     )
     table.add_row(
         f"{figures.tickets:,}",
@@ -238,12 +253,12 @@ def _print_drain(console: Console, figures: DrainFigures) -> None:
         f"{figures.hops_per_second:,.0f}",
         _ratio(figures.per_second, figures.hops_per_second),
         _seconds(figures.settled_seconds),
-        _counts(figures.methods, figures.tickets),
     )
     console.print(table)
     console.print(
-        "[dim]seconds from the start of the processes; rate from the first arrival to the last; floor: three bare hops; settled: until SLA and intake knew[/]"
+        "[dim]from the start of the processes; rate from the first arrival to the last; settled: when SLA and intake knew it all too[/]"
     )
+    console.print(f"[dim]decided by  {_counts(figures.methods, figures.tickets)}[/]")
     cpu = "   ".join(f"{name} {used:.2f}" for name, used in figures.cpu_ms.items())
     console.print(f"[dim]CPU ms/ticket  {cpu}[/]")
 

@@ -13,6 +13,7 @@ from bench.observer import Observer
 from bench.pipeline import Pipeline
 from bench.processes import CpuMeter
 from bench.requests import PORTALS, Submissions, samples
+from bench.stages import TopicReader
 from bench.worker import Worker
 from chassis.caller import Caller, Role
 from chassis.settings import KafkaSettings
@@ -56,6 +57,7 @@ class System:
         exits.callback(self.pipeline.close)
         self._dead_before = self.pipeline.dead_letters()
         self.observer = exits.enter_context(Worker("observer", Observer, self.kafka_options))
+        self.topics = exits.enter_context(Worker("topics", TopicReader, self.kafka_options))
         door = stack.services[_DOOR].address
         self.load = exits.enter_context(
             Worker("load", Load, door, self.run, self.texts, dict(zip(PORTALS, tokens, strict=True))),

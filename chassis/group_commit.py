@@ -65,10 +65,10 @@ class GroupCommit(Generic[C, R]):
     def _try(self, group: Sequence[_Waiting[C, R]]) -> bool:
         try:
             answers = self._carry_out([each.command for each in group])
-        except Exception as error:  # noqa: BLE001 - raised again in the caller's thread
+            for each, answer in zip(group, answers, strict=True):
+                each.answer, each.error = answer, None
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread; unanswered, the others would wait for ever
             for each in group:
                 each.error = error
             return False
-        for each, answer in zip(group, answers, strict=True):
-            each.answer, each.error = answer, None
         return True

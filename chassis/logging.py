@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import traceback
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ import structlog
 from chassis import trace
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from structlog.typing import EventDict, Processor, WrappedLogger
 
 
@@ -24,9 +27,8 @@ def configure(*, service: str, level: str = "INFO") -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _origin(service),
     ]
-    rendering: list[Processor] = (
-        [structlog.dev.ConsoleRenderer()] if on_terminal else [_traceback, structlog.processors.JSONRenderer(ensure_ascii=False)]
-    )
+    renderer = structlog.dev.ConsoleRenderer() if on_terminal else structlog.processors.JSONRenderer(ensure_ascii=False)
+    rendering: list[Processor] = [_traceback, renderer]
     structlog.configure(
         processors=[*shared, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
@@ -34,6 +36,16 @@ def configure(*, service: str, level: str = "INFO") -> None:
         cache_logger_on_first_use=True,
     )
     _configure_libraries(shared, rendering)
+    sys.excepthook = _log_uncaught
+    threading.excepthook = lambda arguments: _log_uncaught(arguments.exc_type, arguments.exc_value, arguments.exc_traceback)
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException | None, frames: TracebackType | None) -> None:
+    """Log what ends the process or a thread; Python's own hooks would print its text, see `_traceback`."""
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error or kind(), frames)
+    else:
+        structlog.get_logger().critical("uncaught", exc_info=error)
 
 
 def _configure_libraries(shared: list[Processor], rendering: list[Processor]) -> None:
@@ -52,7 +64,10 @@ def _configure_libraries(shared: list[Processor], rendering: list[Processor]) ->
 
 
 def _traceback(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Render an exception as its frames and types. Its text stays away: a database's holds the row that it complains of."""
+    """Render an exception as its frames and types.
+
+    Its text stays away, since a database's holds the row that it complains of; what the operating system says, of files and addresses, may stay.
+    """
     raised = event.pop("exc_info", None)
     if raised is True:
         raised = sys.exc_info()[1]
@@ -62,7 +77,8 @@ def _traceback(_logger: WrappedLogger, _method: str, event: EventDict) -> EventD
         chain = []
         while raised is not None:
             state = getattr(raised, "sqlstate", None)
-            chain.append(f"{type(raised).__qualname__}" + (f" (SQLSTATE {state})" if state else ""))
+            said = f": {raised}" if isinstance(raised, OSError) else ""
+            chain.append(type(raised).__qualname__ + (f" (SQLSTATE {state})" if state else said))
             event.setdefault("frames", traceback.format_tb(raised.__traceback__))
             raised = raised.__cause__ or raised.__context__
         event["exception"] = " from ".join(chain)

@@ -29,35 +29,37 @@ class Theatre:
     def __init__(self, city: City, units: Units) -> None:
         self.city = city
         self.units = units
+        self._special: set[str] = set()
 
     def service(self, name: str) -> LocalService:
         """Return a service."""
         return self.city.stack.services[name]
 
-    def restart(
-        self,
-        names: Collection[str],
-        environment: Mapping[str, str] | None = None,
-        *,
-        mutation: str | None = None,
-    ) -> None:
-        """Drain services and start them again, side by side; does not wait until they are ready.
+    def arrange(self, names: Collection[str] = (), environment: Mapping[str, str] | None = None, *, mutation: str | None = None) -> None:
+        """Drain services and start them again in a special way, and others that run in a special way as they are; do not wait for them.
 
         Args:
-            names: Which services.
-            environment: Variables on top of the usual ones.
+            names: Services that are to run in a special way.
+            environment: Their variables on top of the usual ones.
             mutation: What to spoil in them, see `tests.fault.mutant`.
         """
-        services = [self.service(name) for name in names]
-        with ThreadPoolExecutor(len(services)) as pool:
-            list(pool.map(lambda service: service.stop(), services))
-        for service in services:
-            self.start(service.name, environment, mutation=mutation)
+        affected = self._special | set(names)
+        if affected:
+            with ThreadPoolExecutor(len(affected)) as pool:
+                list(pool.map(lambda name: self.service(name).stop(), affected))
+        for name in affected - set(names):
+            self.start(name)
+        for name in names:
+            self.start(name, environment, mutation=mutation)
 
     def start(self, name: str, environment: Mapping[str, str] | None = None, *, mutation: str | None = None) -> None:
         """Start a service that is down."""
         module = [] if mutation is None else ["tests.fault.mutant", mutation, f"services.{name}"]
         self.service(name).start(environment, module=module)
+        if environment or mutation:
+            self._special.add(name)
+        else:
+            self._special.discard(name)
 
     def await_door(self) -> None:
         """Return when intake serves, or is dead."""
@@ -65,14 +67,13 @@ class Theatre:
             self.service("intake").wait_ready()
 
     def heal(self) -> None:
-        """Bring everything up again, without failpoints and mutations."""
+        """Bring everything up that is down."""
         for part in (self.city.stack.parts.kafka, self.city.stack.parts.postgres):
             if part is not None:
                 part.start()
-        for service in self.city.stack.services.values():
+        for name, service in self.city.stack.services.items():
             if not service.process.alive:
-                service.start()
-            service.wait_ready()
+                self.start(name)
 
     @contextmanager
     def run(self) -> Iterator[Run]:

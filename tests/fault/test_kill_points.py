@@ -33,7 +33,7 @@ _KILLED = -9
 @pytest.mark.parametrize("point", POINTS)
 def test_services_that_die_at_this_point_three_times_each_lose_nothing_and_double_nothing(theatre: Theatre, run: Run, point: str) -> None:
     victims = POINTS[point]
-    theatre.restart(victims, _deadly(point, OCCURRENCES[0]))
+    theatre.arrange(victims, _deadly(point, OCCURRENCES[0]))
     theatre.await_door()
 
     with run.load() as load:

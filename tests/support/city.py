@@ -28,10 +28,10 @@ from tests.support.tap import Seen, Tap
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
-    from google.protobuf.message import Message
+    from sqlalchemy import Row
 
     from cli.connection import Metadata
     from deploy.local.stack import LocalStack
@@ -117,15 +117,6 @@ class City:
         """Return the call metadata of a portal."""
         return self.token(Role.PORTAL, portal)
 
-    def or_none(self, method: Callable[..., Any], request: Message, field: str) -> Any:
-        """Return a field of what an operator is answered, or None where there is no such thing."""
-        try:
-            return getattr(method(request, metadata=self.operator, timeout=15, wait_for_ready=True), field)
-        except grpc.RpcError as error:
-            if error.code() is not grpc.StatusCode.NOT_FOUND:
-                raise
-            return None
-
     @property
     def desk(self) -> Metadata:
         """The municipal desk."""
@@ -147,6 +138,11 @@ class City:
         """Return all records about a ticket so far, those of a topic in the order of its log."""
         with self._lock:
             return list(self._records[ticket_id])
+
+    def all_records(self) -> list[Seen]:
+        """Return all records of all topics so far, dead letters included."""
+        with self._lock:
+            return [record for records in self._records.values() for record in records] + self._dead_letters
 
     def messages(self, ticket_id: str, unit: str | None = None, body: str | None = None) -> list[dict[str, Any]]:
         """Return what units were told of a ticket, each message once; narrowed to a unit and to a kind of message."""
@@ -238,15 +234,17 @@ class City:
 
     def handled_by(self, service: str, ids: Collection[str]) -> set[str]:
         """Return which of these messages a service remembers as handled."""
-        with self.engine.connect() as conn:
-            query = text(f"SELECT message_id FROM {service}.inbox WHERE message_id = ANY(:ids)")
-            return set(conn.execute(query, {"ids": list(ids)}).scalars())
+        return {row.message_id for row in self.query(f"SELECT message_id FROM {service}.inbox WHERE message_id = ANY(:ids)", ids=list(ids))}
 
     def waiting_for_decision(self, ticket_ids: Collection[str]) -> int:
         """Return for how many of these tickets the guard of the minute has still to act."""
+        waiting = "SELECT FROM dispatcher.dispatch WHERE next_action_time IS NOT NULL AND ticket_id = ANY(:ids)"
+        return len(self.query(waiting, ids=list(ticket_ids)))
+
+    def query(self, statement: str, **parameters: object) -> Sequence[Row[Any]]:
+        """Look into the database."""
         with self.engine.connect() as conn:
-            query = text("SELECT count(*) FROM dispatcher.dispatch WHERE next_action_time IS NOT NULL AND ticket_id = ANY(:ids)")
-            return int(conn.scalar(query, {"ids": list(ticket_ids)}) or 0)
+            return conn.execute(text(statement), parameters).all()
 
 
 @contextmanager

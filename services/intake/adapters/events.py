@@ -114,9 +114,9 @@ def decode(message: InMessage) -> Fact | None:
     payload = kind()
     try:
         payload.ParseFromString(message.data)
-    except DecodeError as error:
-        raise InvalidMessage("UNDECODABLE", f"the payload is no {message.type}") from error
-    return read(payload)
+        return read(payload)
+    except (DecodeError, ValueError) as error:
+        raise InvalidMessage("UNDECODABLE", f"the payload is no {message.type}, or holds a time that is none") from error
 
 
 def _instant(timestamp: Timestamp) -> datetime:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 from sqlalchemy import BigInteger, Column, Identity, MetaData, Table, Text, create_engine, func, select, text
 
 from chassis.inbox import inbox_table
+from chassis.logging import _traceback
 from chassis.metrics import ChassisMetrics
 from chassis.migrations import _grant, _prepare
 from chassis.outbox import Outbox, outbox_table
@@ -27,6 +30,15 @@ if TYPE_CHECKING:
     from deploy.local.parts import LocalParts
 
 SOURCE = "/paidan/probe"
+
+# Brokers that are killed on purpose are no news, and pytest would keep what the client logs of it together with its open sockets.
+logging.getLogger("kafka").setLevel(logging.CRITICAL)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_logs() -> None:
+    """Render exceptions as a service does: the library's default draws every frame with its variables, which takes seconds."""
+    structlog.configure(processors=[structlog.processors.add_log_level, _traceback, structlog.processors.JSONRenderer()])
 
 
 @pytest.fixture(scope="session")

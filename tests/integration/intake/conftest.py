@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
+from chassis.logging import _traceback
 from chassis.migrations import migrate
 from services.intake import migrations
 from tests.conftest import fresh_database
@@ -18,6 +20,12 @@ if TYPE_CHECKING:
 
     from deploy.local.parts import LocalParts
     from tests.integration.intake.harness import Client, Door
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_logs() -> None:
+    """Render exceptions as a service does: the library's default draws every frame with its variables, which takes seconds."""
+    structlog.configure(processors=[structlog.processors.add_log_level, _traceback, structlog.processors.JSONRenderer()])
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,44 @@
+"""Two of each service at once: the work is shared, and no effect happens twice."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from deploy.local.stack import LocalService
+from tests.fault.checks import gather, judge, settle
+from tests.fault.ledger import Ledger
+from tests.fault.load import Load
+from tests.fault.units import Units
+
+if TYPE_CHECKING:
+    from tests.support.city import City
+
+
+def test_two_replicas_of_each_service_share_the_load_without_a_double_effect(city: City) -> None:
+    ledger = Ledger(city.new_portal())
+    units = Units(city)
+    units.follow(ledger)
+    with ExitStack() as resources:
+        units.start()
+        resources.callback(units.stop)
+        doors = [city.stack.services["intake"].address]
+        for replica in _start_second_replicas(city, resources):
+            replica.wait_ready()
+            if replica.name == "intake":
+                doors.append(replica.address)
+        with Load(ledger, city.token_of_portal(ledger.portal), doors, burst=90) as load:
+            load.go_on_for(90)
+        settle(city, ledger, busy=lambda: f"{units.unsent} receipts to send" if units.unsent else "")
+        violations = judge(gather(city, ledger, dead_letters_before=len(city.dead_letters())))
+
+    assert violations == []
+    assert {attempt.code for attempt in ledger.attempts} == {"OK"}
+
+
+def _start_second_replicas(city: City, resources: ExitStack) -> list[LocalService]:
+    replicas = [LocalService(name, parts=city.stack.parts, log_dir=city.stack.log_dir, label="-2") for name in city.stack.services]
+    for replica in replicas:
+        resources.callback(replica.stop)
+        replica.start()
+    return replicas
