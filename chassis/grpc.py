@@ -316,10 +316,9 @@ class _Gate(grpc.aio.ServerInterceptor):
         method: str,
         behaviour: Callable[[Message, Any], AsyncGenerator[Message, None]],
     ) -> Callable[[Message, Any], Awaitable[None]]:
-        async def call(request: Message, context: grpc.aio.ServicerContext[Message, Message]) -> None:
+        async def serve(request: Message, context: grpc.aio.ServicerContext[Message, Message]) -> None:
             code = grpc.StatusCode.OK
             refused: grpc.Status | None = None
-            self._open_streams += 1
             self._metrics.streams.labels(method).inc()
             try:
                 with trace.continue_from(_metadata(context, "traceparent")), self._refusals(method):
@@ -334,12 +333,19 @@ class _Gate(grpc.aio.ServerInterceptor):
                 refused = answered.status
                 code = refused.code
             finally:
-                self._open_streams -= 1
                 self._metrics.streams.labels(method).dec()
                 self._metrics.rpcs.labels(method, code.name).inc()
             if refused is not None:
                 # A reader that reads nothing does not take this either; the transport keeps it until then, or until the connection ends.
                 await context.abort_with_status(refused)
+
+        async def call(request: Message, context: grpc.aio.ServicerContext[Message, Message]) -> None:
+            # Counted until its refusal is taken too: sleeping readers must not pile up beyond the bound.
+            self._open_streams += 1
+            try:
+                await serve(request, context)
+            finally:
+                self._open_streams -= 1
 
         return call
 

@@ -66,7 +66,8 @@ def _configure_libraries(shared: list[Processor], rendering: list[Processor]) ->
 def _traceback(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Render an exception as its frames and types.
 
-    Its text stays away, since a database's holds the row that it complains of; what the operating system says, of files and addresses, may stay.
+    Its text stays away, since a database's holds the row that it complains of. What the operating system says, of files and addresses,
+    may stay.
     """
     raised = event.pop("exc_info", None)
     if raised is True:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.fault.marks import ignore_leaked_sockets
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from tests.fault.conftest import Run, Theatre
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, ignore_leaked_sockets]
 
 POINTS = {
     "transaction.before_commit": ("intake", "dispatcher", "sla"),

@@ -12,6 +12,7 @@ import pytest
 from paidan.dispatcher.v1 import dispatcher_service_pb2 as pb
 from tests.fault.checks import I1, I2, I3, I4, I8, Invariant
 from tests.fault.ledger import Plan
+from tests.fault.marks import ignore_leaked_sockets
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from tests.fault.checks import Violation
     from tests.fault.conftest import Run, Theatre
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, ignore_leaked_sockets]
 
 EVERYBODY = ("intake", "classifier", "dispatcher", "sla")
 _KILLED = -9

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.fault.marks import ignore_leaked_sockets
+
 if TYPE_CHECKING:
     from tests.fault.conftest import Run, Theatre
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, ignore_leaked_sockets]
 
 _MOMENT_SECONDS = 0.5
 

@@ -83,7 +83,8 @@ class Units:
         plan, ledger = found
         if plan is Plan.RETURN and epoch == 1:
             other = "zfcxjw" if unit != "zfcxjw" else "jjxxw"
-            action = {"reason": "RETURN_REASON_NOT_OUR_COMPETENCE", "suggestedUnit": other, "note": "不属于我单位职责"}
+            # Of the reasons the one from which nothing is learned about who keeps what: the next tickets go the same way.
+            action = {"reason": "RETURN_REASON_WRONG_DISTRICT", "suggestedUnit": other, "note": "不在本单位辖区"}
             self._queue(ledger, message, "return", action["note"], action)
         elif plan is not Plan.LATE:
             self._queue(ledger, message, "accept", "", {})

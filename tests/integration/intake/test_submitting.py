@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import grpc
 import pytest
 from sqlalchemy import func, select
 
+from chassis.clock import SystemClock
+from chassis.testing import ManualClock
 from paidan.intake.v1 import ticket_pb2
 from services.intake.adapters import sql
+from services.intake.application.close_resolved import CloseResolved
+from services.intake.application.import_enterprises import import_enterprises
+from services.intake.application.submit_tickets import SubmitTickets
 from services.intake.domain.number import is_number
+from services.intake.domain.ticket import Enterprise
+from services.intake.domain.types import DistrictCode, TicketState
 from tests.integration.intake.harness import a_request, refusal
+from tests.unit.intake.builders import some_uscc, submission
 
 if TYPE_CHECKING:
     from tests.integration.intake.harness import Client, Door, Store
@@ -225,3 +235,76 @@ def _tickets_of(store: Store, portal: Client) -> int:
     with store.admin.connect() as conn:
         statement = select(func.count()).select_from(sql.ticket_table).where(sql.ticket_table.c.portal == portal.caller.subject)
         return int(conn.scalar(statement) or 0)
+
+
+def test_within_one_group_the_same_request_is_one_ticket_and_another_body_is_refused(store: Store) -> None:
+    first, other = submission(request_id="g-1"), submission(request_id="g-2", district=DistrictCode("500112"))
+    changed = replace(first, text="另一件事")
+    submit = SubmitTickets(SystemClock(), sql.new_ticket_id)
+
+    with store.open() as uow:
+        answers = submit(uow, [first, other, replace(first), changed])
+        uow.commit()
+    with store.open() as uow:
+        again = submit(uow, [changed, first, other])
+        uow.commit()
+
+    assert [type(answer).__name__ for answer in answers] == ["Submitted", "Submitted", "Submitted", "RequestIdReused"]
+    assert [answer.duplicate for answer in answers[:3]] == [False, False, True]
+    assert answers[0].ticket.ticket_id == answers[2].ticket.ticket_id != answers[1].ticket.ticket_id
+    assert [type(answer).__name__ for answer in again] == ["RequestIdReused", "Submitted", "Submitted"]
+    assert [answer.ticket.ticket_id for answer in again[1:]] == [answers[0].ticket.ticket_id, answers[1].ticket.ticket_id]
+    assert all(answer.duplicate for answer in again[1:])
+
+
+def test_where_the_enterprise_is_registered_the_registry_knows_better_than_the_credit_code(store: Store) -> None:
+    known, unknown = some_uscc(71), some_uscc(72)
+    with store.open() as uow:
+        import_enterprises(uow, [Enterprise(uscc=known, name="甲公司", district=DistrictCode("500119"))])
+        uow.commit()
+
+    with store.open() as uow:
+        answers = SubmitTickets(SystemClock(), sql.new_ticket_id)(
+            uow, [submission(uscc=uscc, district=DistrictCode("")) for uscc in (known, unknown)]
+        )
+        uow.commit()
+
+    assert [answer.ticket.enterprise.district for answer in answers] == ["500119", unknown[2:8]]
+    assert [answer.ticket.number.split("-")[1] for answer in answers] == ["500119", unknown[2:8]]
+
+
+def test_the_day_of_a_number_is_that_of_shanghai(store: Store) -> None:
+    before_midnight = ManualClock(datetime(2031, 5, 1, 15, 59, 59, tzinfo=UTC))
+    submit = SubmitTickets(before_midnight, sql.new_ticket_id)
+
+    numbers = []
+    for _ in range(2):
+        with store.open() as uow:
+            (answer,) = submit(uow, [submission()])
+            uow.commit()
+        numbers.append(answer.ticket.number[:8])
+        before_midnight.advance(timedelta(seconds=1))
+
+    assert numbers == ["20310501", "20310502"]
+
+
+def test_what_nobody_disputed_for_seven_days_is_closed_and_told(store: Store) -> None:
+    with store.open() as uow:
+        (answer,) = SubmitTickets(SystemClock(), sql.new_ticket_id)(uow, [submission()])
+        uow.commit()
+    key = answer.ticket.ticket_id
+    store.bring(key, TicketState.RESOLVED, at=datetime(2001, 1, 1, tzinfo=UTC))
+    close = CloseResolved(ManualClock(datetime(2001, 1, 8, tzinfo=UTC)))
+    closed = []
+    for later in (timedelta(0), timedelta(microseconds=1), timedelta(seconds=1)):
+        close._clock.set(datetime(2001, 1, 8, tzinfo=UTC) + later)
+        with store.open() as uow:
+            closed.append(close(uow))
+            uow.commit()
+
+    with store.open() as uow:
+        assert uow.tickets.get(key).state is TicketState.CLOSED
+    with store.admin.connect() as conn:
+        kinds = list(conn.scalars(select(sql.outbox.c.type).where(sql.outbox.c.aggregateid == key).order_by(sql.outbox.c.seq)))
+    assert closed == [0, 1, 0]
+    assert kinds[-1] == "paidan.intake.v1.TicketClosed"
