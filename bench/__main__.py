@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from bench.drain import measure_drain
-from bench.end_to_end import measure_end_to_end, warm_up
+from bench.end_to_end import measure_end_to_end, put_under_load
 from bench.floors import commits_are_durable
 from bench.memory import measure_memory
 from bench.report import Results, print_results, this_machine, write_json
@@ -115,7 +115,7 @@ def _measure_parts(system: System, scale: Scale, parts: set[Part], results: Resu
         results.end_to_end = measure_end_to_end(system, seconds=scale.seconds, step_seconds=scale.step_seconds, precision=scale.precision)
     if Part.MEMORY in parts:
         if Part.END_TO_END not in parts:
-            warm_up(system)
+            put_under_load(system, seconds=scale.seconds)
         results.memory = measure_memory(system)
     with system.screen.step("waiting for every ticket"):
         system.wait_arrivals()

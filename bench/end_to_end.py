@@ -127,7 +127,7 @@ def measure_end_to_end(system: System, *, seconds: float, step_seconds: float, p
         step_seconds: How long each step of the search lasts.
         precision: The search ends when the least rate that failed is at most this many times the highest that was sustained.
     """
-    decided, waiting = warm_up(system)
+    decided, waiting = _warm_up(system)
     system.use(decided)
     with open_hops(system.kafka_options) as hops:
         fixed = [_at_rate(system, rate, seconds, hops) for rate in RATES]
@@ -137,7 +137,13 @@ def measure_end_to_end(system: System, *, seconds: float, step_seconds: float, p
     return EndToEndFigures(len(decided), waiting, fixed, highest, tried)
 
 
-def warm_up(system: System) -> tuple[Sequence[Sample], Sequence[str]]:
+def put_under_load(system: System, *, seconds: float) -> None:
+    """Submit at the second fixed rate for some time, for what is measured afterwards."""
+    system.use(_warm_up(system)[0])
+    _at_rate(system, RATES[-1], seconds, None)
+
+
+def _warm_up(system: System) -> tuple[Sequence[Sample], Sequence[str]]:
     """Submit every sample text a few times.
 
     Returns:
