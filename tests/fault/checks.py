@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT_SECONDS = 15
 _PAGE = 200
+_REPORTED = 20
 
 
 class Invariant(StrEnum):
@@ -61,6 +62,11 @@ class Violation:
 
     def __str__(self) -> str:
         return f"{self.invariant} {self.ticket_id}: {self.what}"
+
+
+def report(violations: Sequence[Violation]) -> str:
+    """Return what a failing test says."""
+    return "\n".join([f"{len(violations)} broken promises:", *map(str, violations[:_REPORTED])])
 
 
 @dataclass(frozen=True, slots=True)

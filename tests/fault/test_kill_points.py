@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.fault.marks import ignore_leaked_sockets
+from tests.fault.checks import report
+from tests.fault.marks import FAULT
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from tests.fault.conftest import Run, Theatre
 
-pytestmark = [pytest.mark.fault, ignore_leaked_sockets]
+pytestmark = FAULT
 
 POINTS = {
     "transaction.before_commit": ("intake", "dispatcher", "sla"),
@@ -43,7 +44,7 @@ def test_services_that_die_at_this_point_three_times_each_lose_nothing_and_doubl
     violations = run.verdict()
 
     assert deaths == dict.fromkeys(victims, [_KILLED] * len(OCCURRENCES))
-    assert violations == []
+    assert not violations, report(violations)
 
 
 def _deadly(point: str, occurrence: int) -> dict[str, str]:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from paidan.dispatcher.v1 import dispatcher_service_pb2 as pb
-from tests.fault.checks import I1, I2, I3, I4, I8, Invariant
+from tests.fault.checks import I1, I2, I3, I4, I8, Invariant, report
 from tests.fault.ledger import Plan
-from tests.fault.marks import ignore_leaked_sockets
+from tests.fault.marks import FAULT
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.fault.checks import Violation
     from tests.fault.conftest import Run, Theatre
 
-pytestmark = [pytest.mark.fault, ignore_leaked_sockets]
+pytestmark = FAULT
 
 EVERYBODY = ("intake", "classifier", "dispatcher", "sla")
 _KILLED = -9
@@ -34,7 +34,7 @@ _KILLED = -9
 def test_a_stress_without_a_mutation_breaks_no_promise(theatre: Theatre, run: Run, stress: str, services: Collection[str]) -> None:
     violations = _under(theatre, run, stress, services)
 
-    assert violations == []
+    assert not violations, report(violations)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_unit_that_acts_too_late_changes_nothing(theatre: Theatre, run: Run) -
 
     violations = _with_late_units(theatre, run)
 
-    assert violations == []
+    assert not violations, report(violations)
 
 
 def test_acting_on_stale_epochs_is_found(theatre: Theatre, run: Run) -> None:

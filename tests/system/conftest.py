@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.support.city import City
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[City]:
     with open_city(tmp_path_factory.mktemp("system")) as opened:
         yield opened

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from deploy.local.stack import LocalService
-from tests.fault.checks import gather, judge, settle
+from tests.fault.checks import gather, judge, report, settle
 from tests.fault.ledger import Ledger
 from tests.fault.load import Load
 from tests.fault.units import Units
@@ -32,7 +32,7 @@ def test_two_replicas_of_each_service_share_the_load_without_a_double_effect(cit
         settle(city, ledger, busy=lambda: f"{units.unsent} receipts to send" if units.unsent else "")
         violations = judge(gather(city, ledger, dead_letters_before=len(city.dead_letters())))
 
-    assert violations == []
+    assert not violations, report(violations)
     assert {attempt.code for attempt in ledger.attempts} == {"OK"}
 
 
