@@ -1,7 +1,8 @@
 """Ticket numbers for people: `20261123-500107-000042-K`.
 
 Day of submission in Asia/Shanghai, district (`000000` if none is known), sequence of that day and district, check character by
-ISO/IEC 7064 MOD 37,36 over the digits before it: one wrong character or two that changed places are noticed on the phone.
+ISO/IEC 7064 MOD 37,36 over the digits before it: one wrong character is always noticed on
+the phone, and two neighbours that changed places nearly always.
 """
 
 from __future__ import annotations
