@@ -67,7 +67,7 @@ def _traceback(_logger: WrappedLogger, _method: str, event: EventDict) -> EventD
     """Render an exception as its frames and types.
 
     Its text stays away, since a database's holds the row that it complains of. What the operating system says, of files and addresses,
-    may stay.
+    may stay, and what an exception says whose class declares `text_is_public = True`, since it speaks of configuration alone.
     """
     raised = event.pop("exc_info", None)
     if raised is True:
@@ -78,7 +78,8 @@ def _traceback(_logger: WrappedLogger, _method: str, event: EventDict) -> EventD
         chain = []
         while raised is not None:
             state = getattr(raised, "sqlstate", None)
-            said = f": {raised}" if isinstance(raised, OSError) else ""
+            public = isinstance(raised, OSError) or getattr(raised, "text_is_public", False)
+            said = f": {raised}" if public else ""
             chain.append(type(raised).__qualname__ + (f" (SQLSTATE {state})" if state else said))
             event.setdefault("frames", traceback.format_tb(raised.__traceback__))
             raised = raised.__cause__ or raised.__context__

@@ -23,7 +23,6 @@ from paidan.sla.v1 import deadline_pb2
 from paidan.sla.v1 import events_pb2 as sla_events
 from tests.fault.ledger import Plan
 from tests.support.city import ASSIGNMENTS, CLASSIFICATIONS, DEADLINES, TICKETS
-from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -534,14 +533,3 @@ def _parse(record: Seen, module: Any) -> Any:
     message: Message = getattr(module, record.type.rpartition(".")[2])()
     message.ParseFromString(record.value)
     return message
-
-
-def settle(city: City, ledger: Ledger, *, busy: Any = lambda: "", within: float = 90) -> None:
-    """Wait until every request is answered and nothing is under way."""
-    eventually(lambda: not ledger.unanswered, lambda: f"answer to {ledger.unanswered}", within=within)
-
-    def left() -> str:
-        waiting = city.waiting_for_decision([ticket_id for ids in ledger.acknowledged.values() for ticket_id in ids])
-        return busy() or (f"{waiting} tickets wait for a decision" if waiting else "")
-
-    city.wait_quiet(left, within=within)

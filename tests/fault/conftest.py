@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deploy.local.errors import LocalPartError
-from tests.fault.checks import gather, judge, settle
+from tests.fault.checks import gather, judge
 from tests.fault.ledger import Ledger, Plan
 from tests.fault.load import Load
-from tests.fault.units import Units
+from tests.fault.units import Units, settle
 from tests.support.city import open_city
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from deploy.local.stack import LocalService
     from tests.fault.checks import Violation
     from tests.support.city import City
+    from tests.support.tap import Seen
 
 
 class Theatre:
@@ -103,9 +105,17 @@ class Run:
 
     def verdict(self, *, within: float = 90) -> list[Violation]:
         """Wait until nothing is under way, and return every broken promise."""
-        units = self._theatre.units
-        settle(self._city, self.ledger, busy=lambda: f"{units.unsent} receipts to send" if units.unsent else "", within=within)
+        eventually(lambda: not self.ledger.unanswered, lambda: f"answer to {self.ledger.unanswered}", within=within)
+        self.settle([ticket_id for ids in self.ledger.acknowledged.values() for ticket_id in ids], within=within)
         return judge(gather(self._city, self.ledger, dead_letters_before=self._dead_letters_before))
+
+    def settle(self, ticket_ids: Collection[str], *, within: float = 90) -> None:
+        """Wait until nothing is under way, and none of these tickets waits for a decision."""
+        settle(self._city, self._theatre.units, ticket_ids, within=within)
+
+    def dead_letters(self) -> list[Seen]:
+        """Return the dead letters since the beginning of the run."""
+        return self._city.dead_letters()[self._dead_letters_before :]
 
 
 @pytest.fixture(scope="package")

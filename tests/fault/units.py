@@ -15,6 +15,8 @@ from kafka.errors import KafkaError
 from tests.fault.ledger import Plan, Receipt
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from tests.fault.ledger import Ledger
     from tests.support.city import City
     from tests.support.tap import Seen
@@ -155,3 +157,15 @@ class Units:
         if failure is not None:
             raise failure
         return len(heads)
+
+
+def settle(city: City, units: Units, ticket_ids: Collection[str], *, within: float = 90) -> None:
+    """Wait until nothing is under way in the system or at the units, and none of these tickets waits for a decision."""
+
+    def busy() -> str:
+        if units.unsent:
+            return f"{units.unsent} receipts to send"
+        waiting = city.waiting_for_decision(ticket_ids)
+        return f"{waiting} tickets wait for a decision" if waiting else ""
+
+    city.wait_quiet(busy, within=within)

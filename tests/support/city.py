@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import grpc
+from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient, OffsetSpec
 from kafka.errors import KafkaError
 from kafka.structs import TopicPartition
@@ -126,6 +127,10 @@ class City:
     def operator(self) -> Metadata:
         """Somebody of operations."""
         return self.token(Role.OPERATOR, "on-call")
+
+    def new_producer(self) -> KafkaProducer:
+        """Return a client that writes to topics."""
+        return KafkaProducer(bootstrap_servers=self.bootstrap, api_version=(2, 6), allow_auto_create_topics=False, metrics_enabled=False)
 
     # What is on the topics
 

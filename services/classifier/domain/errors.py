@@ -33,6 +33,8 @@ class ModelDamagedError(ClassifierError):
         problem: What is wrong.
     """
 
+    text_is_public = True
+
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(f"{path}: {problem}")
         self.path = path

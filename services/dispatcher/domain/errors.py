@@ -91,6 +91,8 @@ class CatalogueInvalid(DispatcherError):
         problems: Each thing that is wrong, for people.
     """
 
+    text_is_public = True
+
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("the catalogue is not usable:\n- " + "\n- ".join(problems))
         self.problems = tuple(problems)

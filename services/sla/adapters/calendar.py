@@ -29,6 +29,8 @@ class NoticesUnreadable(SlaError):
         problem: What is wrong.
     """
 
+    text_is_public = True
+
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(f"{path}: {problem}")
         self.path = path

@@ -35,6 +35,8 @@ class InvalidNotice(SlaError):
         day: Where; None if it is the notice as a whole.
     """
 
+    text_is_public = True
+
     def __init__(self, year: int, problem: str, day: date | None = None) -> None:
         super().__init__(f"notice for {year}: {problem}" + (f" ({day})" if day else ""))
         self.year = year

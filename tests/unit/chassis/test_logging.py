@@ -83,6 +83,13 @@ def test_a_database_error_never_brings_its_row_into_the_log(way: str, *, on_term
     assert code == (1 if way == "uncaught" else 0)
 
 
+def test_an_exception_that_speaks_of_configuration_alone_says_what_is_wrong() -> None:
+    code, said = run("class Bad(Exception):\n    text_is_public = True\nraise Bad('row 7: no such unit')")
+
+    assert code == 1
+    assert "Bad: row 7: no such unit" in said
+
+
 def events(body: str) -> list[dict[str, object]]:
     code, said = run(body)
     assert code == 0, said
