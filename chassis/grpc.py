@@ -1,6 +1,7 @@
 """The gRPC door: one server for every service.
 
     RPC ──► room? ──► who calls? ──► may this role? ──► unary: a thread of a bounded pool ──► answer, or a refusal as rich error
+                                                    ├─► unary, `async def`: a coroutine, for one that only waits for another thread
                                                     └─► stream: a coroutine; holds no thread
 
 The server runs on an event loop in one thread, so that thousands of open streams cost no threads; unary methods are plain functions in a
@@ -16,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -302,7 +304,10 @@ class _Gate(grpc.aio.ServerInterceptor):
         try:
             await self._identify(method, context)
             _deadline.set(None if remaining is None else time.monotonic() + remaining)
-            response: Message = await self._in_pool(behaviour, request, context)
+            if iscoroutinefunction(behaviour):
+                response: Message = await behaviour(request, context)
+            else:
+                response = await self._in_pool(behaviour, request, context)
             return response
         finally:
             self._in_flight -= 1

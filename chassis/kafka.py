@@ -10,6 +10,7 @@ in which anything fails is handled again message by message, so that one does no
 from __future__ import annotations
 
 import time
+from collections import Counter
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -48,7 +49,9 @@ _API_VERSION = (2, 6)
 _REQUEST_TIMEOUT = timedelta(seconds=8)
 _DELIVERY_TIMEOUT = timedelta(seconds=10)
 _METADATA_TIMEOUT = timedelta(seconds=3)
-_COMMIT_INTERVAL = timedelta(milliseconds=100)
+_COMMIT_INTERVAL = timedelta(milliseconds=250)
+_IDLE_POLL = timedelta(milliseconds=500)
+_TYPICAL_RECORD_BYTES = 600
 _LONGEST_BACK_OFF = timedelta(seconds=5)
 
 TRANSIENT = (RetryLater, OperationalError, InterfaceError, PoolTimeout)
@@ -198,6 +201,7 @@ class TransactionalSink(Generic[U]):
         clock: Clock,
         metrics: ChassisMetrics,
         message_id: Callable[[InMessage], str] = lambda message: message.id or message.position,
+        relevant: Callable[[InMessage], bool] = lambda _message: True,
         limited: Callable[[str], bool] = lambda _topic: True,
         limit: DeadLetterLimit | None = None,
         on_dead_letter: Callable[[U, Record, InvalidMessage], None] = lambda _uow, _record, _error: None,
@@ -212,6 +216,7 @@ class TransactionalSink(Generic[U]):
             clock: Tells the time.
             metrics: Where outcomes are counted.
             message_id: Gives the id by which a repetition is recognised.
+            relevant: Whether the handler does anything with a message; others leave no trace, not even in the inbox.
             limited: Whether invalid messages of a topic count against the limit; outsiders' garbage must not stop us.
             limit: Dead letters that may pass before the process ends; 20 a minute if None.
             on_dead_letter: Called in the transaction that buries an invalid message, e.g. to tell its sender.
@@ -223,6 +228,7 @@ class TransactionalSink(Generic[U]):
         self._clock = clock
         self._metrics = metrics
         self._message_id = message_id
+        self._relevant = relevant
         self._limited = limited
         self._limit = limit or DeadLetterLimit(20, timedelta(minutes=1))
         self._on_dead_letter = on_dead_letter
@@ -254,12 +260,20 @@ class TransactionalSink(Generic[U]):
 
     def _transact(self, records: Sequence[Record]) -> None:
         messages = [read_record(record) for record in records]
-        outcomes = {message.position: "repeated" for message in messages}
+        told = [message for message in messages if self._relevant(message)]
+        outcomes = {message.position: "ignored" for message in messages} | {message.position: "repeated" for message in told}
+        if told:
+            self._take(records, messages, told, outcomes)
+        for (topic, outcome), count in Counter((message.topic, outcomes[message.position]) for message in messages).items():
+            self._metrics.consumed.labels(topic, outcome).inc(count)
+
+    def _take(self, records: Sequence[Record], messages: Sequence[InMessage], told: Sequence[InMessage], outcomes: dict[str, str]) -> None:
+        """Handle what was told in one transaction, and note each outcome; `records` are those of `messages`."""
         with self._open() as uow:
-            fresh = self._claim(uow, messages)
+            fresh = self._claim(uow, told)
             outcomes |= {message.position: "done" for message in fresh}
             invalid = {message.position: error for message, error in (self._handler(uow, fresh) if fresh else None) or ()}
-            if invalid and len({self._message_id(message) for message in messages}) < len(messages):
+            if invalid and len({self._message_id(message) for message in told}) < len(told):
                 # A corrected copy under the same id may stand behind an invalid one: one by one it gets its turn.
                 raise next(iter(invalid.values()))
             for record, message in zip(records, messages, strict=True):
@@ -268,8 +282,6 @@ class TransactionalSink(Generic[U]):
                     outcomes[message.position] = self._bury(uow, record, error, limited=self._limited(record.topic))
             release(uow.connection, self._inbox, [self._message_id(message) for message in fresh if message.position in invalid])
             uow.commit()
-        for message in messages:
-            self._metrics.consumed.labels(message.topic, outcomes[message.position]).inc()
 
     def _claim(self, uow: U, messages: Sequence[InMessage]) -> list[InMessage]:
         first = {self._message_id(message): message for message in reversed(messages)}
@@ -376,6 +388,7 @@ class Consumer:
         client_options: Mapping[str, Any],
         metrics: ChassisMetrics,
         batch: int,
+        linger: timedelta,
         session_timeout: timedelta,
     ) -> None:
         """Read `topics` for `group`, at most `batch` records at once.
@@ -387,6 +400,8 @@ class Consumer:
             client_options: Connection and security, for the client.
             metrics: Where retries are counted.
             batch: Most records in one call of the sink.
+            linger: How long the brokers may gather records, so that a busy consumer handles many at once; a batch that is full comes
+                sooner.
             session_timeout: How long the group waits for a dead member; at least the broker's minimum of 6 s.
         """
         self._topics = list(topics)
@@ -403,6 +418,8 @@ class Consumer:
             "session_timeout_ms": _milliseconds(session_timeout),
             "heartbeat_interval_ms": _milliseconds(session_timeout) // 3,
             "max_poll_records": batch,
+            "fetch_min_bytes": batch * _TYPICAL_RECORD_BYTES,
+            "fetch_max_wait_ms": _milliseconds(linger),
             "request_timeout_ms": _milliseconds(_REQUEST_TIMEOUT),
             "bootstrap_timeout_ms": _milliseconds(_METADATA_TIMEOUT),
             "reconnect_backoff_max_ms": 1000,
@@ -421,27 +438,24 @@ class Consumer:
 
     def _consume(self, stop: threading.Event) -> None:
         consumer = KafkaConsumer(*self._topics, **self._options)
-        uncommitted_since: float | None = None
+        commit_at: float | None = None
         try:
             while not stop.is_set():
-                polled = consumer.poll(timeout_ms=20 if uncommitted_since is not None else 500, max_records=self._batch)
+                patience = _IDLE_POLL.total_seconds() if commit_at is None else max(0.0, commit_at - time.monotonic())
+                polled = consumer.poll(timeout_ms=int(patience * 1000), max_records=self._batch)
                 records = [record for partition in polled.values() for record in partition]
                 if records:
                     if not self._process(records, stop):
                         return
                     failpoint.reach("consumer.before_offset_commit")
-                    uncommitted_since = uncommitted_since or time.monotonic()
-                if uncommitted_since is not None and (not records or stop.is_set() or self._commit_is_due(uncommitted_since)):
+                    # A synchronous commit costs as much as many messages: several batches share one.
+                    commit_at = commit_at or time.monotonic() + _COMMIT_INTERVAL.total_seconds()
+                if commit_at is not None and (stop.is_set() or time.monotonic() >= commit_at):
                     consumer.commit(timeout_ms=_milliseconds(_METADATA_TIMEOUT))
-                    uncommitted_since = None
+                    commit_at = None
         finally:
             with suppress(kafka_errors.KafkaError):
                 consumer.close(autocommit=False, timeout_ms=3000)
-
-    @staticmethod
-    def _commit_is_due(since: float) -> bool:
-        """Under load commit every 100 ms only: a synchronous commit costs as much as many messages."""
-        return time.monotonic() - since >= _COMMIT_INTERVAL.total_seconds()
 
     def _process(self, records: Sequence[Record], stop: threading.Event) -> bool:
         """Hand records to the sink until it takes them; False if told to stop before: they come again to whoever reads next."""

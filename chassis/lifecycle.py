@@ -11,6 +11,7 @@ the first failure is raised again; a component that does not stop in time is lef
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _HARD_EXIT_CODE = 70
+_OBJECTS_BETWEEN_COLLECTIONS = 20_000
 
 
 class Component(Protocol):
@@ -82,6 +84,7 @@ def run(components: Sequence[Component], stop: threading.Event, *, grace: timede
     Raises:
         BaseException: What the first failing component raised.
     """
+    _settle_memory()
     running = [_Running(component, stop) for component in components]
     for each in running:
         each.thread.start()
@@ -92,6 +95,16 @@ def run(components: Sequence[Component], stop: threading.Event, *, grace: timede
     for each in running:
         if each.failure is not None:
             raise each.failure
+
+
+def _settle_memory() -> None:
+    """Spare the garbage collector what was loaded so far, and let it look less often.
+
+    Batches make tens of thousands of objects that die by themselves; by its defaults the collector would walk them every 700.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, 20, 20)
 
 
 def _drain(running: Sequence[_Running], grace: timedelta) -> None:

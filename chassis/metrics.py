@@ -40,7 +40,7 @@ class ChassisMetrics:
         self.streams = Gauge("paidan_grpc_server_open_streams", "Server streams that are open.", ["method"], registry=self.registry)
         self.consumed = Counter(
             "paidan_messages_consumed",
-            "Messages taken from a topic, by outcome: `done`, `repeated` or `dead_lettered`.",
+            "Messages taken from a topic, by outcome: `done`, `repeated`, `ignored` (of a type that is of no use here) or `dead_lettered`.",
             ["topic", "outcome"],
             registry=self.registry,
         )

@@ -13,6 +13,7 @@ The columns fit Debezium's outbox event router.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,6 +25,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from chassis import failpoint
+from chassis.pace import Pace
 from chassis.sql import bulk_insert
 
 if TYPE_CHECKING:
@@ -119,15 +121,36 @@ class Relay:
         metrics: ChassisMetrics,
         *,
         interval: timedelta,
+        pace: timedelta,
         batch: int,
     ) -> None:
+        """Publish what is in `outbox`.
+
+        Args:
+            engine: The service's database.
+            outbox: Its writing side, which wakes the relay.
+            publisher: Where messages go.
+            metrics: Where they are counted.
+            interval: How often the table is read when nothing wakes the relay.
+            pace: Least time between two readings while there is something to publish.
+            batch: Most rows in one reading.
+        """
         self._engine = engine
         self._outbox = outbox
         self._publisher = publisher
         self._metrics = metrics
         self._interval = interval
+        self._pace = Pace(pace)
         self._batch = batch
         self._table = outbox.table.fullname
+        self._select = text(f"""
+            SELECT seq, id, aggregatetype, aggregateid, payload, headers, create_time, attempts FROM {self._table} AS o
+            WHERE NOT EXISTS (
+                SELECT FROM {self._table} AS h WHERE h.aggregateid = o.aggregateid AND h.retry_time > :now AND h.seq <= o.seq
+            )
+            ORDER BY seq LIMIT :batch
+        """)  # noqa: S608 - the table's name is ours
+        self._delete = text(f"DELETE FROM {self._table} WHERE seq = ANY(:seqs)")  # noqa: S608 - the same
         self._brokers_answer = True
 
     def run(self, stop: threading.Event) -> None:
@@ -150,6 +173,7 @@ class Relay:
             try:
                 self._metrics.relay_active.set(1)
                 while not stop.is_set():
+                    self._pace.wait(stop)
                     if self.publish_batch(conn) == 0:
                         self._outbox.wait(self._interval)
                 # Brokers that were away a moment ago would cost the time that is left for stopping; the rows stay for the next process.
@@ -162,31 +186,30 @@ class Relay:
 
     def publish_batch(self, conn: Connection) -> int:
         """Publish one batch; returns how many rows the brokers acknowledged."""
-        rows = conn.execute(text(self._select()), {"now": datetime.now(UTC), "batch": self._batch}).all()
+        rows = conn.execute(self._select, {"now": datetime.now(UTC), "batch": self._batch}).all()
         self._metrics.outbox_oldest_seconds.set((datetime.now(UTC) - rows[0].create_time).total_seconds() if rows else 0)
-        failed: set[str] = set()
-        done = 0
+        failed: dict[str, tuple[Any, Exception]] = {}
+        acknowledged: list[Any] = []
         for wave in _waves(rows):
-            sendable = [row for row in wave if row.aggregateid not in failed]
-            done += self._publish_wave(conn, sendable, failed)
-        return done
-
-    def _publish_wave(self, conn: Connection, rows: Sequence[Any], failed: set[str]) -> int:
-        outcomes = self._publisher.send(
-            [(row.aggregatetype, row.aggregateid, row.payload, [(name, value) for name, value in row.headers]) for row in rows],
-        )
+            acknowledged += self._publish_wave([row for row in wave if row.aggregateid not in failed], failed)
         failpoint.reach("relay.before_mark")
-        self._brokers_answer = all(error is None or isinstance(error, Rejected) for error in outcomes)
-        acknowledged = [row for row, error in zip(rows, outcomes, strict=True) if error is None]
         if acknowledged:
-            conn.execute(text(f"DELETE FROM {self._table} WHERE seq = ANY(:seqs)"), {"seqs": [row.seq for row in acknowledged]})  # noqa: S608
-        for row in acknowledged:
-            self._metrics.published.labels(row.aggregatetype).inc()
-        for row, error in zip(rows, outcomes, strict=True):
-            if error is not None:
-                failed.add(row.aggregateid)
-                self._hold_back(conn, row, error)
+            conn.execute(self._delete, {"seqs": [row.seq for row in acknowledged]})
+        for topic, count in Counter(row.aggregatetype for row in acknowledged).items():
+            self._metrics.published.labels(topic).inc(count)
+        for row, error in failed.values():
+            self._hold_back(conn, row, error)
         return len(acknowledged)
+
+    def _publish_wave(self, rows: Sequence[Any], failed: dict[str, tuple[Any, Exception]]) -> Iterator[Any]:
+        """Send a wave; yields the rows that the brokers acknowledged, and notes the others as failed."""
+        outcomes = self._publisher.send([(row.aggregatetype, row.aggregateid, row.payload, row.headers) for row in rows])
+        self._brokers_answer = all(error is None or isinstance(error, Rejected) for error in outcomes)
+        for row, error in zip(rows, outcomes, strict=True):
+            if error is None:
+                yield row
+            else:
+                failed[row.aggregateid] = (row, error)
 
     def _hold_back(self, conn: Connection, row: Any, error: Exception) -> None:  # noqa: ANN401 - a row
         """Keep a row that was not acknowledged; one that the brokers reject waits longer each time."""
@@ -199,15 +222,6 @@ class Relay:
             text(f"UPDATE {self._table} SET attempts = attempts + 1, retry_time = :retry, last_error = :error WHERE seq = :seq"),  # noqa: S608
             {"retry": datetime.now(UTC) + pause, "error": str(error)[:500], "seq": row.seq},
         )
-
-    def _select(self) -> str:
-        return f"""
-            SELECT seq, id, aggregatetype, aggregateid, payload, headers, create_time, attempts FROM {self._table} AS o
-            WHERE NOT EXISTS (
-                SELECT FROM {self._table} AS h WHERE h.aggregateid = o.aggregateid AND h.retry_time > :now AND h.seq <= o.seq
-            )
-            ORDER BY seq LIMIT :batch
-        """  # noqa: S608 - the table's name is ours
 
 
 def _waves(rows: Sequence[Any]) -> Iterator[list[Any]]:

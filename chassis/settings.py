@@ -68,6 +68,13 @@ class ServiceSettings(BaseSettings):
         6 * SECOND, description="After this a dead consumer's partitions go to another; the broker's least is 6 s."
     )
     consumer_batch: int = Field(200, ge=1, le=5000, description="Most messages in one transaction.")
+    consumer_linger: timedelta = Field(
+        timedelta(milliseconds=100), description="How long the brokers gather messages before they hand them over together."
+    )
+    relay_pace: timedelta = Field(
+        timedelta(milliseconds=50),
+        description="Least time between two readings of the outbox; a message that comes alone does not wait for it.",
+    )
     relay_interval: timedelta = Field(SECOND / 4, description="How often the outbox is read when nothing wakes the relay.")
     relay_batch: int = Field(500, ge=1, le=5000, description="Most outbox rows published at once.")
     inbox_retention: timedelta = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
+import orjson
 from psycopg import adapters
 from psycopg.types.array import ListBinaryDumper
 from psycopg.types.json import Jsonb
@@ -65,6 +66,8 @@ def build_engine(url: str, *, service: str, pool_size: int = 8) -> Engine:
         pool_pre_ping=False,
         pool_recycle=1800,
         hide_parameters=True,
+        json_serializer=orjson.dumps,
+        json_deserializer=orjson.loads,
         connect_args={
             "options": joined,
             "application_name": f"paidan-{service}",
@@ -82,7 +85,7 @@ def bulk_insert(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]
     Args:
         conn: Connection in a transaction.
         table: Where to.
-        rows: All with the same keys: names of columns.
+        rows: All with the same keys: names of columns. What is `bytes` for a JSON column is JSON already.
         on_conflict_ignore: Leave rows out whose key is there already.
     """
     if rows:
@@ -105,13 +108,30 @@ def bulk_upsert(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]
         conn.execute(_insert_statement(table, columns, "update", changed), _arrays(table, rows))
 
 
+def bulk_update(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Update rows that are there, found by their primary key, by one statement.
+
+    Args:
+        conn: Connection in a transaction.
+        table: Where.
+        rows: All with the same keys: names of columns, the primary key's among them; no primary key twice.
+    """
+    if rows:
+        conn.execute(_update_statement(table, tuple(rows[0])), _arrays(table, rows))
+
+
+@lru_cache(maxsize=256)
+def _update_statement(table: Table, columns: tuple[str, ...]) -> TextClause:
+    key = {column.name for column in table.primary_key}
+    assignments = ", ".join(f'"{column}" = {_selected(table, column)}' for column in columns if column not in key)
+    found = " AND ".join(f'"t"."{column}" = "row"."{column}"' for column in sorted(key))
+    return text(f"UPDATE {_name(table)} AS t SET {assignments} FROM {_unnested(table, columns)} WHERE {found}")  # noqa: S608 - names, no values
+
+
 @lru_cache(maxsize=256)
 def _insert_statement(table: Table, columns: tuple[str, ...], on_conflict: str, changed: tuple[str, ...] = ()) -> TextClause:
-    name = f'"{table.schema}"."{table.name}"' if table.schema else f'"{table.name}"'
-    names = ", ".join(f'"{column}"' for column in columns)
     selected = ", ".join(_selected(table, column) for column in columns)
-    arrays = ", ".join(f"CAST(:{column} AS {_array_type(table, column)})" for column in columns)
-    statement = f"INSERT INTO {name} ({names}) SELECT {selected} FROM unnest({arrays}) AS row({names})"  # noqa: S608 - names of columns, no values
+    statement = f"INSERT INTO {_name(table)} ({_names(columns)}) SELECT {selected} FROM {_unnested(table, columns)}"  # noqa: S608 - names of columns, no values
     key = ", ".join(f'"{column.name}"' for column in table.primary_key)
     match on_conflict:
         case "ignore":
@@ -120,6 +140,19 @@ def _insert_statement(table: Table, columns: tuple[str, ...], on_conflict: str, 
             assignments = ", ".join(f'"{column}" = EXCLUDED."{column}"' for column in changed)
             statement += f" ON CONFLICT ({key}) DO UPDATE SET {assignments}"
     return text(statement)
+
+
+def _name(table: Table) -> str:
+    return f'"{table.schema}"."{table.name}"' if table.schema else f'"{table.name}"'
+
+
+def _names(columns: Sequence[str]) -> str:
+    return ", ".join(f'"{column}"' for column in columns)
+
+
+def _unnested(table: Table, columns: Sequence[str]) -> str:
+    arrays = ", ".join(f"CAST(:{column} AS {_array_type(table, column)})" for column in columns)
+    return f"unnest({arrays}) AS row({_names(columns)})"
 
 
 def _is_array(table: Table, column: str) -> bool:
@@ -146,9 +179,15 @@ def _arrays(table: Table, rows: Sequence[Mapping[str, Any]]) -> dict[str, _Colum
 
 def _bound(table: Table, column: str, value: object) -> object:
     if value is not None and isinstance(table.c[column].type, (JSON, JSONB, ARRAY)):
+        if isinstance(value, bytes):
+            return Jsonb(value, dumps=_as_it_is)
         return Jsonb(list(value) if isinstance(value, tuple) else value)
     # A binary array has values of one type; enums of text are text.
     return str(value) if isinstance(value, str) else value
+
+
+def _as_it_is(encoded: bytes) -> bytes:
+    return encoded
 
 
 class SqlUnitOfWork:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import random
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# Ids need to differ, not to be unguessable; the system's randomness costs a system call each.
+_IDS = random.Random()  # noqa: S311 - see above
 _PROPAGATOR = TraceContextTextMapPropagator()
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
@@ -23,8 +25,8 @@ def continue_from(traceparent: str | None) -> Iterator[None]:
     ambient = _PROPAGATOR.extract({"traceparent": traceparent or ""}, context=context.Context())
     parent = trace.get_current_span(ambient).get_span_context()
     span = SpanContext(
-        trace_id=parent.trace_id or int(secrets.token_hex(16), 16),
-        span_id=int(secrets.token_hex(8), 16),
+        trace_id=parent.trace_id or _IDS.getrandbits(128),
+        span_id=_IDS.getrandbits(64),
         is_remote=False,
         trace_flags=parent.trace_flags if parent.is_valid else _SAMPLED,
     )

@@ -67,6 +67,7 @@ def build(settings: ClassifierSettings) -> list[Component]:
         client_options=settings.kafka.client_options(),
         metrics=common,
         batch=settings.consumer_batch,
+        linger=settings.consumer_linger,
         session_timeout=settings.consumer_session_timeout,
     )
     model_watch = Timer("model_watch", settings.classifier_model_interval, watch.tick)

@@ -20,7 +20,7 @@ from services.intake.adapters import sql
 from services.intake.adapters.access import ACCESS
 from services.intake.adapters.errors import DOMAIN, translate
 from services.intake.adapters.grpc import IntakeServicer
-from services.intake.adapters.kafka import GROUP, TOPICS, handle_messages
+from services.intake.adapters.kafka import GROUP, TOPICS, handle_messages, relevant
 from services.intake.adapters.watch import WatchHub
 from services.intake.application.close_resolved import CloseResolved
 from services.intake.application.submit_tickets import Submitted, SubmitTicket, SubmitTickets
@@ -47,7 +47,7 @@ def build(settings: IntakeSettings) -> Sequence[Component]:
         return sql.IntakeUnitOfWork(engine, outbox, on_change=hub.nudge)
 
     submit = SubmitTickets(clock, sql.new_ticket_id)
-    group = GroupCommit(_submit_group(open_unit_of_work, submit, metrics), most=settings.submit_group)
+    group = GroupCommit(_submit_group(open_unit_of_work, submit, metrics), most=settings.submit_group, pace=settings.submit_pace)
     close = CloseResolved(clock)
 
     def close_resolved() -> int:
@@ -66,7 +66,7 @@ def build(settings: IntakeSettings) -> Sequence[Component]:
             Service(
                 name="paidan.intake.v1.IntakeService",
                 register=lambda server: add_IntakeServiceServicer_to_server(
-                    IntakeServicer(open_unit_of_work, group, hub, clock),
+                    IntakeServicer(open_unit_of_work, group.submit, hub, clock),
                     server,
                 ),
                 access=ACCESS,
@@ -80,14 +80,24 @@ def build(settings: IntakeSettings) -> Sequence[Component]:
             threads=settings.grpc_threads,
             max_in_flight=settings.grpc_max_in_flight,
         ),
+        group,
         hub,
         Consumer(
             TOPICS,
-            TransactionalSink(open_unit_of_work, sql.inbox, handle_messages, consumer=GROUP, clock=clock, metrics=chassis_metrics),
+            TransactionalSink(
+                open_unit_of_work,
+                sql.inbox,
+                handle_messages,
+                consumer=GROUP,
+                clock=clock,
+                metrics=chassis_metrics,
+                relevant=relevant,
+            ),
             group=GROUP,
             client_options=settings.kafka.client_options(),
             metrics=chassis_metrics,
             batch=settings.consumer_batch,
+            linger=settings.consumer_linger,
             session_timeout=settings.consumer_session_timeout,
         ),
         Timer("close-resolved", settings.close_interval, close_resolved),
@@ -98,6 +108,7 @@ def build(settings: IntakeSettings) -> Sequence[Component]:
             Producer(settings.kafka.client_options(), client_id="paidan-intake-relay"),
             chassis_metrics,
             interval=settings.relay_interval,
+            pace=settings.relay_pace,
             batch=settings.relay_batch,
         ),
         MetricsServer(chassis_metrics.registry, settings.metrics_address),

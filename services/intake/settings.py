@@ -29,3 +29,8 @@ class IntakeSettings(ServiceSettings):
         validation_alias="PAIDAN_INTAKE_SUBMIT_GROUP",
         description="Most submissions in one transaction.",
     )
+    submit_pace: timedelta = Field(
+        timedelta(milliseconds=20),
+        validation_alias="PAIDAN_INTAKE_SUBMIT_PACE",
+        description="Least time between two such transactions; a submission that comes alone does not wait for it.",
+    )

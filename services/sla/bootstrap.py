@@ -21,7 +21,7 @@ from services.sla.adapters.calendar import FollowedRules
 from services.sla.adapters.errors import DOMAIN, translate
 from services.sla.adapters.grpc import SlaServicer
 from services.sla.adapters.horizon import Horizon, KafkaProgress
-from services.sla.adapters.kafka import GROUP, TOPICS, handle_messages
+from services.sla.adapters.kafka import GROUP, TOPICS, handle_messages, relevant
 from services.sla.adapters.timer import CalendarTick, DueTick, TallyTick
 from services.sla.telemetry import SlaMetrics
 
@@ -73,11 +73,20 @@ def build(settings: SlaSettings) -> Sequence[Component]:
         ),
         Consumer(
             TOPICS,
-            TransactionalSink(open_unit_of_work, sql.inbox, handle_messages, consumer=GROUP, clock=clock, metrics=chassis_metrics),
+            TransactionalSink(
+                open_unit_of_work,
+                sql.inbox,
+                handle_messages,
+                consumer=GROUP,
+                clock=clock,
+                metrics=chassis_metrics,
+                relevant=relevant,
+            ),
             group=GROUP,
             client_options=client_options,
             metrics=chassis_metrics,
             batch=settings.consumer_batch,
+            linger=settings.consumer_linger,
             session_timeout=settings.consumer_session_timeout,
         ),
         Timer("calendar", settings.notices_interval, CalendarTick(open_unit_of_work, rules, clock, metrics, batch=settings.tick_batch)),
@@ -90,6 +99,7 @@ def build(settings: SlaSettings) -> Sequence[Component]:
             Producer(client_options, client_id="paidan-sla-relay"),
             chassis_metrics,
             interval=settings.relay_interval,
+            pace=settings.relay_pace,
             batch=settings.relay_batch,
         ),
         MetricsServer(chassis_metrics.registry, settings.metrics_address),

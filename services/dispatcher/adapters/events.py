@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
 
@@ -476,9 +476,12 @@ def _unit_message(unit: str, time: datetime, *, ticket_id: str, number: str, epo
         type=_UNIT_MESSAGE,
         subject=ticket_id or unit,
         time=time,
-        data=json.dumps({**told, **send_time, **body}, ensure_ascii=False).encode(),
+        data=orjson.dumps({**told, **send_time, **body}),
         content_type=JSON,
     )
 
 
 _UNIT_MESSAGE = unit_messages_pb2.UnitMessage.DESCRIPTOR.full_name
+
+HEEDED = frozenset(_READERS)
+"""Types of messages that are of use here."""

@@ -9,7 +9,7 @@ from chassis import trace
 from chassis.message import InvalidMessage
 from chassis.refusal import Refusal, RefusalKind
 from services.dispatcher.adapters.errors import translate
-from services.dispatcher.adapters.events import CLASSIFIER_TOPIC, INTAKE_TOPIC, SLA_TOPIC, decode, receipts_topic, refused_message
+from services.dispatcher.adapters.events import CLASSIFIER_TOPIC, HEEDED, INTAKE_TOPIC, SLA_TOPIC, decode, receipts_topic, refused_message
 from services.dispatcher.adapters.receipts import INVALID_FIELD, UNREADABLE, inbox_id, read_receipt, readable, unit_of
 from services.dispatcher.application.carry_out import act, take_news
 from services.dispatcher.domain.commands import TakeTicket
@@ -37,6 +37,11 @@ def message_id(message: InMessage) -> str:
     """Return the id by which a repetition is recognised; that of a receipt is the unit's own and never a header's."""
     unit = unit_of(message.topic)
     return inbox_id(unit, message.data) if unit is not None else message.id or message.position
+
+
+def relevant(message: InMessage) -> bool:
+    """Tell whether anything is done with a message; one without a type is buried."""
+    return unit_of(message.topic) is not None or not message.type or message.type in HEEDED
 
 
 def counts_against_limit(topic: str) -> bool:

@@ -33,7 +33,7 @@ from chassis import trace
 from chassis.inbox import inbox_table
 from chassis.message import RetryLater
 from chassis.outbox import outbox_table
-from chassis.sql import SqlUnitOfWork, bulk_insert, bulk_upsert
+from chassis.sql import SqlUnitOfWork, bulk_insert, bulk_update
 from services.dispatcher.application.ports import Position, Seen
 from services.dispatcher.domain import commands, events
 from services.dispatcher.domain.dispatch import Dispatch
@@ -54,7 +54,7 @@ from services.dispatcher.domain.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime, timedelta
 
@@ -322,10 +322,19 @@ class SqlDispatches:
             bulk_insert(self._conn, dispatch_table, [_dispatch_row(dispatch) for dispatch in new])
         except IntegrityError as error:
             raise RetryLater("another replica heard of a ticket at the same moment") from error
-        bulk_upsert(self._conn, dispatch_table, [_dispatch_row(dispatch) for dispatch in known])
+        self._update(known)
         submitted = [dispatch for dispatch in changed if dispatch.ticket is not None and self._before(dispatch).ticket is None]
         bulk_insert(self._conn, ticket_table, [self._ticket_row(dispatch) for dispatch in submitted])
         self._write_participants(changed)
+
+    def _update(self, dispatches: Sequence[Dispatch]) -> None:
+        """Write the columns that changed: most news change one, and a row holds much."""
+        alike: defaultdict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+        for dispatch in dispatches:
+            changed = _changed_columns(self._loaded[dispatch.ticket_id], dispatch)
+            alike[tuple(changed)].append(changed)
+        for rows in alike.values():
+            bulk_update(self._conn, dispatch_table, rows)
 
     def _write_participants(self, changed: Sequence[Dispatch]) -> None:
         before = {dispatch.ticket_id: _participants(self._before(dispatch)) for dispatch in changed}
@@ -509,29 +518,58 @@ def _participants(dispatch: Dispatch) -> list[dict[str, Any]]:
 
 
 def _dispatch_row(dispatch: Dispatch) -> dict[str, Any]:
-    ticket, assignment, triage = dispatch.ticket, dispatch.assignment, dispatch.triage
+    return {name: encode(value(dispatch)) for name, (value, encode) in _COLUMNS.items()}
+
+
+def _changed_columns(before: Dispatch, now: Dispatch) -> dict[str, Any]:
+    """Return the columns that changed, and the primary key."""
     return {
-        "ticket_id": dispatch.ticket_id,
-        "state": dispatch.state.value,
-        "epoch": dispatch.epoch,
-        "assignment": _ASSIGNMENT.dump_python(assignment, mode="json"),
-        "accepted": dispatch.accepted,
-        "leads": list(dispatch.leads),
-        "bounce_count": dispatch.bounce_count,
-        "final": dispatch.final,
-        "triage": _TRIAGE.dump_python(triage, mode="json"),
-        "triage_since": triage.since if triage else None,
-        "next_action_time": dispatch.next_action_time,
-        "classification": _CLASSIFICATION.dump_python(dispatch.classification, mode="json"),
-        "due_time": dispatch.due_time,
-        "pending_extension": _EXTENSION.dump_python(dispatch.pending_extension, mode="json"),
-        "supplement_question": dispatch.supplement_question,
-        "supplements": _SUPPLEMENTS.dump_python(dispatch.supplements, mode="json"),
-        "resolution": dispatch.resolution,
-        "early": [[type(command).__name__, _EARLY[type(command).__name__].dump_python(command, mode="json")] for command in dispatch.early],
-        "decision_id": dispatch.decision_id,
-        "order_time": assignment.dispatch_time if assignment else ticket and ticket.submit_time,
+        name: encode(after) for name, (value, encode) in _COLUMNS.items() if (after := value(now)) != value(before) or name == "ticket_id"
     }
+
+
+def _order_time(dispatch: Dispatch) -> datetime | None:
+    if dispatch.assignment is not None:
+        return dispatch.assignment.dispatch_time
+    return None if dispatch.ticket is None else dispatch.ticket.submit_time
+
+
+def _as_json(adapter: TypeAdapter[Any]) -> Callable[[object], bytes | None]:
+    """Return what encodes a value as JSON, None as NULL."""
+    return lambda value: None if value is None else adapter.dump_json(value)
+
+
+def _early_as_json(early: Iterable[EarlyCommand]) -> list[list[object]]:
+    return [[type(command).__name__, _EARLY[type(command).__name__].dump_python(command, mode="json")] for command in early]
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - a column's value
+    return value
+
+
+_COLUMNS: Mapping[str, tuple[Callable[[Dispatch], Any], Callable[[Any], Any]]] = {
+    "ticket_id": (lambda dispatch: dispatch.ticket_id, _plain),
+    "state": (lambda dispatch: dispatch.state.value, _plain),
+    "epoch": (lambda dispatch: dispatch.epoch, _plain),
+    "assignment": (lambda dispatch: dispatch.assignment, _as_json(_ASSIGNMENT)),
+    "accepted": (lambda dispatch: dispatch.accepted, _plain),
+    "leads": (lambda dispatch: dispatch.leads, list),
+    "bounce_count": (lambda dispatch: dispatch.bounce_count, _plain),
+    "final": (lambda dispatch: dispatch.final, _plain),
+    "triage": (lambda dispatch: dispatch.triage, _as_json(_TRIAGE)),
+    "triage_since": (lambda dispatch: dispatch.triage and dispatch.triage.since, _plain),
+    "next_action_time": (lambda dispatch: dispatch.next_action_time, _plain),
+    "classification": (lambda dispatch: dispatch.classification, _as_json(_CLASSIFICATION)),
+    "due_time": (lambda dispatch: dispatch.due_time, _plain),
+    "pending_extension": (lambda dispatch: dispatch.pending_extension, _as_json(_EXTENSION)),
+    "supplement_question": (lambda dispatch: dispatch.supplement_question, _plain),
+    "supplements": (lambda dispatch: dispatch.supplements, _as_json(_SUPPLEMENTS)),
+    "resolution": (lambda dispatch: dispatch.resolution, _plain),
+    "early": (lambda dispatch: dispatch.early, _early_as_json),
+    "decision_id": (lambda dispatch: dispatch.decision_id, _plain),
+    "order_time": (_order_time, _plain),
+}
+"""Column → what of a dispatch it holds, and how that is written."""
 
 
 def _dispatch(row: Row[Any]) -> Dispatch:
@@ -616,7 +654,7 @@ def _decision_row(decision: DecisionRecord) -> dict[str, Any]:
         "method": decision.method and decision.method.value,
         "decide_time": decision.decide_time,
         "decided_by": decision.decided_by,
-        "record": _DECISION.dump_python(decision, mode="json"),
+        "record": _DECISION.dump_json(decision),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,7 @@ SLA_TOPIC = "sla.events.v1"
 def encode(event: Event) -> OutMessage:
     """Return an event as the message to publish."""
     match event:
-        case TicketSubmitted(ticket):
+        case TicketSubmitted(ticket, traceparent):
             message = intake.TicketSubmitted(
                 ticket_id=ticket.ticket_id,
                 number=ticket.number,
@@ -66,7 +67,8 @@ def encode(event: Event) -> OutMessage:
                 confidential=ticket.confidential,
                 submit_time=to_timestamp(ticket.create_time),
             )
-            return proto_message(TOPIC, ticket.ticket_id, message, time=ticket.create_time)
+            submitted = proto_message(TOPIC, ticket.ticket_id, message, time=ticket.create_time)
+            return submitted if traceparent is None else replace(submitted, traceparent=traceparent)
         case TicketSupplemented(ticket_id=key, time=time):
             supplemented = intake.TicketSupplemented(
                 ticket_id=key,
@@ -210,3 +212,6 @@ _READERS: dict[str, tuple[type[Message], Callable[[Any], Fact | None]]] = {
         (sla.DeadlineBreached, _due("due_time_passed")),
     )
 }
+
+HEEDED = frozenset(_READERS)
+"""Types of messages that are of use here."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from chassis import page
+from chassis import page, trace
 from chassis.grpc import SlowReader, current_caller
 from chassis.instant import to_instant, to_timestamp
 from paidan.intake.v1 import intake_service_pb2 as pb
@@ -27,6 +28,7 @@ from services.intake.domain.types import Channel, DistrictCode, PortalCode, Requ
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable
+    from concurrent.futures import Future
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -48,7 +50,7 @@ class IntakeServicer(IntakeServiceServicer):
     def __init__(
         self,
         open_unit_of_work: Callable[[], IntakeUnitOfWork],
-        submit: Callable[[SubmitTicket], Submitted | RequestIdReused],
+        submit: Callable[[SubmitTicket], Future[Submitted | RequestIdReused]],
         hub: WatchHub,
         clock: Clock,
     ) -> None:
@@ -62,9 +64,9 @@ class IntakeServicer(IntakeServiceServicer):
         self._reopen = ReopenTicketHandler(clock)
         self._get_contact = GetContactHandler(clock)
 
-    def SubmitTicket(self, request: pb.SubmitTicketRequest, context: object) -> pb.SubmitTicketResponse:  # noqa: N802, ARG002
+    async def SubmitTicket(self, request: pb.SubmitTicketRequest, context: object) -> pb.SubmitTicketResponse:  # noqa: N802, ARG002
         """See the contract."""
-        answer = self._submit(_submission(request, _portal()))
+        answer = await asyncio.wrap_future(self._submit(_submission(request, _portal())))
         if isinstance(answer, RequestIdReused):
             raise answer
         return pb.SubmitTicketResponse(ticket=ticket_message(answer.ticket), duplicate=answer.duplicate)
@@ -227,6 +229,7 @@ def _submission(request: pb.SubmitTicketRequest, portal: PortalCode) -> SubmitTi
     return SubmitTicket(
         portal=portal,
         confidential=request.confidential,
+        traceparent=trace.current(),
         **{**command, "channel": Channel(command["channel"])},  # type: ignore[arg-type]  # each value has its field's type
     )
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from chassis import trace
 from chassis.message import InvalidMessage
-from services.intake.adapters.events import DISPATCHER_TOPIC, SLA_TOPIC, decode
+from services.intake.adapters.events import DISPATCHER_TOPIC, HEEDED, SLA_TOPIC, decode
 from services.intake.application.follow_dispatch import UnknownTicket, follow_dispatch
 
 if TYPE_CHECKING:
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 TOPICS = (DISPATCHER_TOPIC, SLA_TOPIC)
 GROUP = "paidan-intake"
+
+
+def relevant(message: InMessage) -> bool:
+    """Tell whether anything is done with a message."""
+    return message.type in HEEDED
 
 
 def handle_messages(uow: IntakeUnitOfWork, messages: Sequence[InMessage]) -> None:

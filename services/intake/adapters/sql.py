@@ -32,7 +32,7 @@ from chassis.caller import Role
 from chassis.inbox import inbox_table
 from chassis.message import new_id
 from chassis.outbox import Outbox, outbox_table
-from chassis.sql import SqlUnitOfWork, bulk_insert, bulk_upsert
+from chassis.sql import SqlUnitOfWork, bulk_insert, bulk_update, bulk_upsert
 from services.intake.adapters.events import encode
 from services.intake.application.ports import KnownRequest, RequestKey, Standing
 from services.intake.domain.number import is_number
@@ -308,7 +308,7 @@ class SqlTickets:
             contact_table,
             [{"ticket_id": ticket.ticket_id, "name": contact.name, "phone": contact.phone} for ticket, contact in self._new.values()],
         )
-        bulk_upsert(self._conn, ticket_table, [_row(ticket) for ticket in changed], update=_CHANGING)
+        bulk_update(self._conn, ticket_table, [_changing(ticket) for ticket in changed])
         changes = [change for ticket in (*new, *changed) for change in ticket.changes]
         bulk_insert(self._conn, change_table, [_change_row(change) for change in changes])
         for ticket in (*new, *changed):
@@ -521,6 +521,11 @@ def _row(ticket: Ticket) -> dict[str, Any]:
         "rate_time": rating and rating.rate_time,
         "reopen_count": ticket.reopen_count,
     }
+
+
+def _changing(ticket: Ticket) -> dict[str, Any]:
+    row = _row(ticket)
+    return {name: row[name] for name in ("ticket_id", *_CHANGING)}
 
 
 def _change_row(change: Change) -> dict[str, Any]:

@@ -30,7 +30,11 @@ _ZONE = ZoneInfo("Asia/Shanghai")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitTicket:
-    """A request whose fields were checked."""
+    """A request whose fields were checked.
+
+    Attributes:
+        traceparent: W3C trace context of the call; those of one transaction belong to many.
+    """
 
     portal: PortalCode
     request_id: RequestId
@@ -42,6 +46,7 @@ class SubmitTicket:
     channel: Channel
     district: DistrictCode
     confidential: bool
+    traceparent: str | None = None
 
     @property
     def key(self) -> RequestKey:
@@ -129,7 +134,7 @@ class SubmitTickets:
             )
             ticket.submitted()
             uow.tickets.add(ticket, Contact(name=command.contact_name, phone=command.contact_phone))
-            uow.tell(TicketSubmitted(ticket))
+            uow.tell(TicketSubmitted(ticket, command.traceparent))
             tickets[command.key] = ticket
         return tickets
 

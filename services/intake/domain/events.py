@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TicketSubmitted:
-    """A request was stored."""
+    """A request was stored; `traceparent` is the trace of the call that brought it, if it has one of its own."""
 
     ticket: Ticket
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

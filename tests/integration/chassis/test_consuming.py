@@ -323,6 +323,7 @@ def consumer_of(probe: Probe, topics: Topics, names: Sequence[str], sink: Any, *
         client_options=topics.options,
         metrics=probe.metrics,
         batch=batch,
+        linger=timedelta(milliseconds=50),
         session_timeout=timedelta(seconds=6),
     )
 
@@ -340,7 +341,7 @@ def test_from_topic_to_dead_letter_topic(probe: Probe, topics: Topics, handler: 
         {"key": b"k", "value": None, "headers": []},
     )
     producer = Producer(topics.options, client_id="probe")
-    relay = Relay(probe.engine, probe.outbox, producer, probe.metrics, interval=timedelta(seconds=0.1), batch=100)
+    relay = Relay(probe.engine, probe.outbox, producer, probe.metrics, interval=timedelta(seconds=0.1), pace=timedelta(0), batch=100)
     group = new_id()
 
     with running(consumer_of(probe, topics, [topic], sink_of(probe, handler), group=group), relay):

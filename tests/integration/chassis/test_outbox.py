@@ -82,7 +82,15 @@ def of_key(went_out: Sequence[tuple[str, str, str]], key: str) -> list[str]:
 def relay_of(
     probe: Probe, publisher: Publisher, *, interval: float = 0.05, batch: int = 500, metrics: ChassisMetrics | None = None
 ) -> Relay:
-    return Relay(probe.engine, probe.outbox, publisher, metrics or probe.metrics, interval=timedelta(seconds=interval), batch=batch)
+    return Relay(
+        probe.engine,
+        probe.outbox,
+        publisher,
+        metrics or probe.metrics,
+        interval=timedelta(seconds=interval),
+        pace=timedelta(0),
+        batch=batch,
+    )
 
 
 @contextmanager

@@ -224,13 +224,13 @@ def settings(database_url: str, **changed: Any) -> IntakeSettings:
 def open_door(store: Store, *, options: Sequence[tuple[str, int]] = (), **changed: Any) -> Iterator[Door]:
     """Serve intake's own wiring, without Kafka: the door and the hub, as `bootstrap` built them."""
     chosen = settings(**{"database_url": store.url, **changed})
-    server, hub, *_ = build(chosen)
+    server, group, hub, *_ = build(chosen)
     assert isinstance(server, GrpcServer)
     assert isinstance(hub, WatchHub)
     server._drain_notice = timedelta(0)
     server._drain_grace = timedelta(milliseconds=200)
     stop = threading.Event()
-    threads = [threading.Thread(target=each.run, args=(stop,), name=each.name) for each in (server, hub)]
+    threads = [threading.Thread(target=each.run, args=(stop,), name=each.name) for each in (server, group, hub)]
     for thread in threads:
         thread.start()
     channel = grpc.insecure_channel(chosen.grpc_address, options=list(options))

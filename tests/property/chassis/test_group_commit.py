@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
@@ -33,16 +35,19 @@ def test_each_command_gets_its_own_answer_and_has_its_effect_once(wanted: list[t
         effects.extend(number for number, _ in group)
         return [number * 10 for number, _ in group]
 
-    group: GroupCommit[tuple[int, bool], int] = GroupCommit(carry_out, most=most)
+    group: GroupCommit[tuple[int, bool], int] = GroupCommit(carry_out, most=most, pace=timedelta(0))
 
     def call(command: tuple[int, bool]) -> int | list[int]:
         try:
-            return group(command)
+            return group.submit(command).result(20)
         except Bad as error:
             return list(error.args[0])
 
-    with ThreadPoolExecutor(threads) as pool:
+    stop = threading.Event()
+    with ThreadPoolExecutor(threads + 1) as pool:
+        pool.submit(group.run, stop)
         answers = list(pool.map(call, wanted))
+        stop.set()
 
     assert answers == [[number] if bad else number * 10 for number, bad in wanted]
     assert sorted(effects) == [number for number, bad in wanted if not bad]

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
 from chassis.group_commit import GroupCommit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+C = TypeVar("C")
+R = TypeVar("R")
 
 PATIENCE_SECONDS = 20
 
@@ -37,39 +43,41 @@ class Store:
         return [2 * command for command in commands]
 
 
-def together(group: GroupCommit[int, int], store: Store, commands: Sequence[int]) -> list[int | Exception]:
+@contextmanager
+def running(group: GroupCommit[C, R]) -> Iterator[Callable[[C], R]]:
+    """Run a group commit; gives a function that carries out a command and waits for its answer."""
+    stop = threading.Event()
+    thread = threading.Thread(target=group.run, args=(stop,))
+    thread.start()
+    try:
+        yield lambda command: group.submit(command).result(PATIENCE_SECONDS)
+    finally:
+        stop.set()
+        thread.join(PATIENCE_SECONDS)
+
+
+def together(group: GroupCommit[int, int], store: Store, commands: Sequence[int]) -> list[int | BaseException]:
     """Carry out a first command, let the others queue up behind it, then let go; return answers or errors in order."""
-
-    def call(command: int) -> int | Exception:
-        try:
-            return group(command)
-        except Exception as error:  # noqa: BLE001 - the answer of this test
-            return error
-
-    with ThreadPoolExecutor(len(commands)) as pool:
-        first = pool.submit(call, commands[0])
+    with running(group):
+        futures = [group.submit(commands[0])]
         assert store.entered.wait(PATIENCE_SECONDS)
-        rest = []
-        for n, command in enumerate(commands[1:], 1):
-            rest.append(pool.submit(call, command))
-            _wait_for(lambda n=n: len(group._queue) == n)
+        futures += [group.submit(command) for command in commands[1:]]
         store.let_go.set()
-        return [future.result(PATIENCE_SECONDS) for future in (first, *rest)]
+        return [future.exception(PATIENCE_SECONDS) or future.result() for future in futures]
 
 
-def _wait_for(holds) -> None:  # noqa: ANN001
-    for _ in range(2000):
-        if holds():
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError("did not come true")
+def grouping(carry_out: Callable[[Sequence[int]], Sequence[int]], *, most: int = 64, pace: float = 0) -> GroupCommit[int, int]:
+    return GroupCommit(carry_out, most=most, pace=timedelta(seconds=pace))
 
 
 def test_a_lone_command_is_carried_out_at_once() -> None:
     store = Store()
     store.let_go.set()
 
-    assert GroupCommit(store, most=64)(21) == 42
+    with running(grouping(store)) as carry_out:
+        answer = carry_out(21)
+
+    assert answer == 42
     assert store.groups == [[21]]
 
 
@@ -77,7 +85,7 @@ def test_commands_that_come_meanwhile_share_the_next_group_and_each_gets_its_own
     store = Store()
     commands = list(range(1, 20))
 
-    answers = together(GroupCommit(store, most=64), store, commands)
+    answers = together(grouping(store), store, commands)
 
     assert answers == [2 * command for command in commands]
     assert store.groups == [[1], commands[1:]]
@@ -87,7 +95,7 @@ def test_a_group_is_never_larger_than_the_most() -> None:
     store = Store()
     commands = list(range(1, 13))
 
-    answers = together(GroupCommit(store, most=5), store, commands)
+    answers = together(grouping(store, most=5), store, commands)
 
     assert answers == [2 * command for command in commands]
     assert [len(group) for group in store.groups] == [1, 5, 5, 1]
@@ -98,7 +106,7 @@ def test_one_poisoned_command_spoils_no_other() -> None:
     store = Store()
     commands = [1, 2, -3, 4, 5]
 
-    answers = together(GroupCommit(store, most=64), store, commands)
+    answers = together(grouping(store), store, commands)
 
     assert [answers[i] for i in (0, 1, 3, 4)] == [2, 4, 8, 10]
     assert isinstance(answers[2], ValueError)
@@ -110,64 +118,105 @@ def test_a_lone_poisoned_command_is_tried_once() -> None:
     store = Store()
     store.let_go.set()
 
-    with pytest.raises(ValueError, match="-1"):
-        GroupCommit(store, most=64)(-1)
+    with running(grouping(store)) as carry_out, pytest.raises(ValueError, match="-1"):
+        carry_out(-1)
     assert store.groups == [[-1]]
 
 
 def test_after_a_failure_the_next_command_is_carried_out() -> None:
     store = Store()
     store.let_go.set()
-    group = GroupCommit(store, most=64)
-    with pytest.raises(ValueError, match="-1"):
-        group(-1)
 
-    assert group(1) == 2
+    with running(grouping(store)) as carry_out:
+        with pytest.raises(ValueError, match="-1"):
+            carry_out(-1)
+        answer = carry_out(1)
+
+    assert answer == 2
 
 
 def test_a_carrier_that_answers_too_few_is_an_error_for_everybody_and_nobody_waits_for_ever() -> None:
-    group: GroupCommit[int, int] = GroupCommit(lambda _commands: [], most=64)
+    group = grouping(lambda _commands: [])
 
-    with ThreadPoolExecutor(4) as pool:
-        futures = [pool.submit(group, i) for i in range(4)]
+    with running(group):
+        futures = [group.submit(i) for i in range(4)]
         errors = [future.exception(PATIENCE_SECONDS) for future in futures]
 
     assert [type(error) for error in errors] == [ValueError] * 4
 
 
-def test_what_ends_the_leaders_thread_is_told_to_the_others_too() -> None:
-    entered, let_go = threading.Event(), threading.Event()
+def test_a_command_whose_caller_has_gone_before_its_group_begins_is_not_carried_out() -> None:
+    store = Store()
+    group = grouping(store)
 
-    def exit_(_commands: Sequence[int]) -> list[int]:
-        entered.set()
-        assert let_go.wait(PATIENCE_SECONDS)
-        raise SystemExit
+    with running(group):
+        first = group.submit(1)
+        assert store.entered.wait(PATIENCE_SECONDS)
+        gone, next_ = group.submit(2), group.submit(3)
+        gone.cancel()
+        store.let_go.set()
+        answers = [first.result(PATIENCE_SECONDS), next_.result(PATIENCE_SECONDS)]
 
-    group: GroupCommit[int, int] = GroupCommit(exit_, most=64)
-    with ThreadPoolExecutor(4) as pool:
-        futures = [pool.submit(group, i) for i in range(4)]
-        assert entered.wait(PATIENCE_SECONDS)
-        let_go.set()
-        errors = [future.exception(PATIENCE_SECONDS) for future in futures]
-
-    assert [type(error) for error in errors] == [SystemExit] * 4
+    assert answers == [2, 6]
+    assert store.groups == [[1], [3]]
 
 
-def test_many_threads_get_every_answer_right() -> None:
+def test_a_caller_that_goes_while_its_group_is_under_way_disturbs_nobody() -> None:
+    store = Store()
+    group = grouping(store)
+
+    with running(group):
+        first = group.submit(1)
+        assert store.entered.wait(PATIENCE_SECONDS)
+        cancelled = first.cancel()
+        store.let_go.set()
+
+        assert not cancelled
+        assert group.submit(2).result(PATIENCE_SECONDS) == 4
+
+
+def test_what_came_before_the_stop_is_carried_out() -> None:
+    store = Store()
+    store.let_go.set()
+    group, stop = grouping(store), threading.Event()
+    futures = [group.submit(command) for command in (1, 2)]
+    stop.set()
+
+    group.run(stop)
+
+    assert [future.result(0) for future in futures] == [2, 4]
+
+
+def test_commands_thick_and_fast_are_carried_out_a_group_a_pace() -> None:
+    store = Store()
+    store.let_go.set()
+    group = grouping(store, pace=0.2)
+
+    with running(group) as carry_out:
+        carry_out(1)
+        began = time.monotonic()
+        futures = [group.submit(command) for command in range(2, 10)]
+        for future in futures:
+            future.result(PATIENCE_SECONDS)
+        took = time.monotonic() - began
+
+    assert store.groups == [[1], list(range(2, 10))]
+    assert took > 0.1
+
+
+def test_every_answer_is_right_when_many_call_at_once() -> None:
     def carry_out(commands: Sequence[int]) -> list[int]:
         if any(command % 17 == 0 for command in commands):
             raise ValueError
         return [command + 1 for command in commands]
 
-    group: GroupCommit[int, int] = GroupCommit(carry_out, most=8)
-
-    def call(command: int) -> int | None:
+    def answer_to(command: int) -> int | None:
         try:
-            return group(command)
+            return carry_out_one(command)
         except ValueError:
             return None
 
-    with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(call, range(1000)))
+    with running(grouping(carry_out, most=8)) as carry_out_one, ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(answer_to, range(1000)))
 
     assert answers == [None if command % 17 == 0 else command + 1 for command in range(1000)]
