@@ -91,6 +91,18 @@ def test_the_same_id_has_one_effect_within_a_batch_and_over_batches(probe: Probe
     assert probe.count("paidan_messages_consumed_total", topic="in", outcome="repeated") == 2
 
 
+def test_a_message_that_is_of_no_use_leaves_no_trace_but_in_the_count(probe: Probe, handler: Handler) -> None:
+    sink = sink_of(probe, handler, relevant=lambda message: message.id != "b")
+
+    sink.process([with_id("a"), with_id("b"), with_id("c")])
+    sink.process([with_id("b")])
+
+    assert probe.effects() == ["a", "c"]
+    assert probe.claimed() == 2
+    assert probe.count("paidan_messages_consumed_total", topic="in", outcome="ignored") == 2
+    assert probe.count("paidan_messages_consumed_total", topic="in", outcome="done") == 2
+
+
 def test_a_message_without_id_is_recognised_by_its_place(probe: Probe, handler: Handler) -> None:
     sink = sink_of(probe, handler)
 

@@ -12,6 +12,8 @@ from services.classifier.training.examples import Example, read_examples
 from services.classifier.training.ontology import FOLDER, read_phrases
 from services.classifier.training.run import CORPUS
 
+EXAM = CORPUS.with_name("exam.jsonl")
+
 VOICES = {"spoken", "dialect", "terse", "formal", "third_person", "angry", "polite", "multi_issue", "distractor", "own_words"}
 
 
@@ -29,16 +31,16 @@ def test_every_class_has_enough_texts_and_other_many(corpus: list[Example], code
     texts = Counter(example.label for example in corpus)
 
     assert set(texts) == set(codes)
-    assert min(texts[code] for code in codes) >= 119
+    assert min(texts[code] for code in codes) >= 160
     assert texts["other"] >= 600
 
 
-def test_four_writers_wrote_of_every_class(corpus: list[Example]) -> None:
+def test_seven_writers_wrote_of_every_class(corpus: list[Example]) -> None:
     writers = defaultdict(set)
     for example in corpus:
         writers[example.label].add(example.batch)
 
-    assert all(hands == {"a", "b", "c", "d"} for hands in writers.values())
+    assert all(hands == set("abcdefg") for hands in writers.values())
 
 
 def test_every_class_comes_in_many_voices_and_sub_matters(corpus: list[Example]) -> None:
@@ -64,6 +66,16 @@ def test_texts_are_clean(corpus: list[Example]) -> None:
 
     assert odd == []
     assert all(example.text == example.text.strip("\n") or example.label == "other" for example in corpus)
+
+
+def test_the_exam_is_of_every_class_in_three_styles_and_nobody_trains_on_it(corpus: list[Example], codes: list[str]) -> None:
+    exam = read_examples([EXAM])
+
+    assert Counter((each.label, each.style) for each in exam if each.label != "other") == Counter(
+        {(code, style): 3 for code in codes if code != "other" for style in ("spoken", "terse", "formal")}
+    )
+    assert {each.text for each in exam}.isdisjoint(each.text for each in corpus)
+    assert {each.batch for each in exam}.isdisjoint(each.batch for each in corpus)
 
 
 @pytest.mark.parametrize(("folder", "least"), [("terms", 25), ("plain", 12)])

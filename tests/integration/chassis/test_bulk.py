@@ -1,0 +1,113 @@
+"""Bulk statements: many rows by one statement, whatever is in them."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import ARRAY, Column, DateTime, Integer, LargeBinary, MetaData, Table, Text, create_engine, insert, select
+from sqlalchemy.dialects.postgresql import JSONB
+
+from chassis.sql import build_engine, bulk_insert, bulk_update, bulk_upsert
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection
+
+    from tests.integration.chassis.conftest import Probe
+
+_NOON = datetime(2026, 11, 26, 4, tzinfo=UTC)
+
+
+@pytest.fixture
+def table(probe: Probe) -> Iterator[Table]:
+    made = Table(
+        f"bulk_{uuid.uuid4().hex[:8]}",
+        MetaData(schema=probe.schema),
+        Column("part", Text, primary_key=True),
+        Column("number", Integer, primary_key=True),
+        Column("words", ARRAY(Text)),
+        Column("facts", JSONB),
+        Column("at", DateTime(timezone=True)),
+        Column("raw", LargeBinary),
+    )
+    with probe.engine.begin() as conn:
+        made.create(conn)
+    yield made
+    with probe.engine.begin() as conn:
+        made.drop(conn)
+
+
+def row(number: int, **changed: Any) -> dict[str, Any]:
+    return {"part": "a", "number": number, "words": ["一", '"'], "facts": {"x": [1, None]}, "at": _NOON, "raw": b"\x00\xff", **changed}
+
+
+def stored(conn: Connection, table: Table) -> list[dict[str, Any]]:
+    return [dict(each) for each in conn.execute(select(table).order_by(table.c.part, table.c.number)).mappings()]
+
+
+def test_what_is_inserted_comes_back_as_it_was(probe: Probe, table: Table) -> None:
+    rows = [row(1), row(2, words=[], facts=None, at=None, raw=None), row(3, facts=["厂房", 'a"b\\c'])]
+
+    with probe.engine.begin() as conn:
+        bulk_insert(conn, table, rows)
+        back = stored(conn, table)
+
+    assert back == rows
+
+
+def test_an_update_changes_the_columns_that_it_names_in_the_rows_that_it_names(probe: Probe, table: Table) -> None:
+    with probe.engine.begin() as conn:
+        bulk_insert(conn, table, [row(1), row(2), row(3), row(1, part="b")])
+        bulk_update(
+            conn,
+            table,
+            [
+                {"part": "a", "number": 1, "words": ["新"], "facts": None},
+                {"part": "a", "number": 3, "words": [], "facts": {"y": "值"}},
+                {"part": "a", "number": 9, "words": ["nobody"], "facts": None},
+            ],
+        )
+        back = stored(conn, table)
+
+    assert back == [row(1, words=["新"], facts=None), row(2), row(3, words=[], facts={"y": "值"}), row(1, part="b")]
+
+
+def test_json_that_is_written_already_is_stored_as_json(probe: Probe, table: Table) -> None:
+    with probe.engine.begin() as conn:
+        bulk_insert(conn, table, [row(1, facts=b'{"n": [1, "\xe5\x80\xbc"]}')])
+        back = stored(conn, table)
+
+    assert back == [row(1, facts={"n": [1, "值"]})]
+
+
+def test_an_upsert_inserts_what_is_new_and_updates_the_rest(probe: Probe, table: Table) -> None:
+    with probe.engine.begin() as conn:
+        conn.execute(insert(table), [row(1)])
+        bulk_upsert(conn, table, [row(1, facts=2), row(2)])
+        back = stored(conn, table)
+
+    assert back == [row(1, facts=2), row(2)]
+
+
+def test_no_rows_are_no_statement(probe: Probe, table: Table) -> None:
+    closed = create_engine(probe.url).connect()
+    closed.close()
+
+    for bulk in (bulk_insert, bulk_update, bulk_upsert):
+        bulk(closed, table, [])
+
+
+def test_a_services_engine_reads_json_as_it_was_written(probe: Probe, table: Table) -> None:
+    engine = build_engine(probe.url, service="intake")
+    assert engine.dialect._json_deserializer is not None
+
+    with probe.engine.begin() as conn:
+        bulk_insert(conn, table, [row(1, facts={"text": "二期\u2028厂房", "n": 1.5, "big": 2**53})])
+        back = stored(conn, table)
+
+    assert back[0]["facts"] == {"text": "二期\u2028厂房", "n": 1.5, "big": 2**53}
+    engine.dispose()
