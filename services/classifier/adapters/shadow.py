@@ -40,7 +40,7 @@ class Shadow:
         self._record = record
         self._metrics = metrics
         self._waiting: deque[tuple[ClassifyTicket, TicketClassified]] = deque()
-        self._complaint = ""
+        self._complaint: str | None = None
 
     def offer(self, commands: Sequence[ClassifyTicket], events: Sequence[TicketClassified]) -> None:
         """Take what was answered, as far as there is room; never waits and never fails."""
@@ -52,7 +52,7 @@ class Shadow:
         """Take up the model that is in the folder; one that is missing or damaged is told once."""
         try:
             if self._slot.follow():
-                self._complaint = ""
+                self._complaint: str | None = None
                 log.info("shadow_model_loaded", version=self._slot.current().release.version)
         except (NoModelError, ModelDamagedError) as error:
             if str(error) != self._complaint:
