@@ -22,7 +22,7 @@ from services.classifier.adapters.errors import DOMAIN, translate
 from services.classifier.adapters.events import SOURCE, TICKETS
 from services.classifier.adapters.grpc import SERVICE, ClassifierServicer
 from services.classifier.adapters.kafka import TicketHandler
-from services.classifier.adapters.learning import GROUP, Contained, outcome_handler
+from services.classifier.adapters.learning import GROUP, Contained, OutcomeHandler
 from services.classifier.adapters.model_store import ModelFolder, ModelSlot
 from services.classifier.adapters.shadow import Shadow
 from services.classifier.adapters.sql import SCHEMA, ClassifierUnitOfWork
@@ -125,7 +125,7 @@ def _learning(
             TransactionalSink(
                 lambda: sql.SqlLearningUnitOfWork(engine, outbox, clock, metrics),
                 sql.inbox,
-                outcome_handler(read_duties(settings.classifier_catalogue)),
+                OutcomeHandler(read_duties(settings.classifier_catalogue)),
                 consumer=GROUP,
                 clock=clock,
                 metrics=common,

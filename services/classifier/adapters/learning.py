@@ -11,7 +11,7 @@ from services.classifier.application.note_outcome import note_outcome
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from chassis.lifecycle import Component
     from chassis.message import InMessage
@@ -24,19 +24,22 @@ log = structlog.get_logger()
 GROUP = "paidan-classifier-outcomes"
 
 
-def outcome_handler(duties: Duties) -> Callable[[SqlLearningUnitOfWork, Sequence[InMessage]], None]:
-    """Return what takes in the facts that a batch of messages tells.
+class OutcomeHandler:
+    """Takes in the facts that messages tell."""
 
-    It raises `InvalidMessage` if one can never be understood.
-    """
+    def __init__(self, duties: Duties) -> None:
+        self._duties = duties
 
-    def handle(uow: SqlLearningUnitOfWork, messages: Sequence[InMessage]) -> None:
+    def __call__(self, uow: SqlLearningUnitOfWork, messages: Sequence[InMessage]) -> None:
+        """Keep what a batch tells.
+
+        Raises:
+            InvalidMessage: One can never be understood.
+        """
         facts = [fact for message in messages if (fact := decode(message)) is not None]
         uow.outcomes.lock_many({fact.ticket_id for fact in facts})
         for fact in facts:
-            note_outcome(uow, duties, fact)
-
-    return handle
+            note_outcome(uow, self._duties, fact)
 
 
 class Contained:

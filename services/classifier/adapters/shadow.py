@@ -52,7 +52,7 @@ class Shadow:
         """Take up the model that is in the folder; one that is missing or damaged is told once."""
         try:
             if self._slot.follow():
-                self._complaint: str | None = None
+                self._complaint = None
                 log.info("shadow_model_loaded", version=self._slot.current().release.version)
         except (NoModelError, ModelDamagedError) as error:
             if str(error) != self._complaint:

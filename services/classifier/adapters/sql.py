@@ -232,7 +232,7 @@ def labelled(conn: Connection) -> Iterator[Mapping[str, Any]]:
         .where(columns.label.is_not(None), columns.text.is_not(None))
         .order_by(columns.submit_time, columns.ticket_id)
     )
-    yield from conn.execute(statement).mappings()
+    yield from map(dict, conn.execute(statement).mappings())
 
 
 def judged_disagreements(conn: Connection) -> Iterator[Mapping[str, Any]]:
@@ -252,7 +252,7 @@ def judged_disagreements(conn: Connection) -> Iterator[Mapping[str, Any]]:
         .group_by(*pair)
         .order_by(func.max(shadow.classify_time).desc())
     )
-    yield from conn.execute(statement).mappings()
+    yield from map(dict, conn.execute(statement).mappings())
 
 
 def forget_outcomes(conn: Connection, *, now: datetime, retention: timedelta) -> int:
@@ -275,4 +275,4 @@ class _Counted:
 
 
 def _counted(facts: Facts, label: Label | None) -> _Counted:
-    return _Counted(facts.sent_by_model(), facts.refused_of_model(), label and label.source.value)
+    return _Counted(facts.sent_by_model(), facts.refused_of_model(), None if label is None else label.source.value)

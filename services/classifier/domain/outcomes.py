@@ -248,7 +248,7 @@ def _class_of_move(
     moved: Source,
 ) -> tuple[ClassCode, Source, float] | None:
     own = duties.of(kept.unit)
-    if kept.class_code in own and kept.class_code not in refused:
+    if kept.class_code is not None and kept.class_code in own and kept.class_code not in refused:
         # Only the place was wrong, e.g. the district; whoever leads for the class has it now.
         return kept.class_code, Source.KEPT, 1.0
     best = _best_of(own, facts.prediction.ranked if facts.prediction else ())

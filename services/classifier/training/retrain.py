@@ -137,14 +137,13 @@ def _about(earlier: Sequence[Outcome], examples: Sequence[Example]) -> dict[str,
 
 
 def _compare(served: ModelFolder, challenger: ModelFolder, later: Sequence[Outcome], silent: float) -> dict[str, Any]:
-    firsts = [_first_classes(folder.load(), later) for folder in (served, challenger)]
-    cards = [folder.card() for folder in (served, challenger)]
-    on_later = comparison.held_out(later, *firsts, silent=silent)
-    on_corpus = comparison.corpus(*cards)
+    before, after = served.card(), challenger.card()
+    on_later = comparison.held_out(later, _first_classes(served.load(), later), _first_classes(challenger.load(), later), silent)
+    on_corpus = comparison.corpus(before, after)
     reasons = comparison.objections(on_later, on_corpus)
     return {
-        "champion": cards[0]["version"],
-        "challenger": cards[1]["version"],
+        "champion": before["version"],
+        "challenger": after["version"],
         "promotable": not reasons,
         "objections": reasons,
         "held_out": {"from": later[0].time.isoformat(), "until": later[-1].time.isoformat(), **on_later},
