@@ -115,21 +115,22 @@ def versions(*, model: ModelOption = MODEL_FOLDER, as_json: JsonFlag = False) ->
     """列出版本。 List the versions of the model, and which may be promoted."""
     with errors_shown(), model_errors_shown(), _archive(model) as archive:
         served = archive.served.card()
-        cards = list(archive.known())
-        if served["version"] not in {card["version"] for card in cards}:
-            cards.append(served)
-        rows = [_version_row(card, served["version"], archive) for card in cards]
+        known = {card["version"]: card for card in (served, *archive.known())}
+        rows = [_version_row(card, served["version"], archive) for card in sorted(known.values(), key=lambda card: card["train_time"])]
     if as_json:
         for row in rows:
             print_json(row)
         return
     table = Table(box=None, header_style="bold")
-    for header in ("version", "trained", "texts", "outcomes", "right across writers", "state"):
-        table.add_column(header)
+    for header in ("version", "trained", "texts", "outcomes", "right", "state"):
+        table.add_column(header, no_wrap=True)
     for row in rows:
         figures = (f"{row['train_time']:.16}", f"{row['training_texts']:,}", str(row["outcomes"]), f"{row['accuracy']:.3f}")
         table.add_row(row["version"], *figures, row["state"])
     console.print(table)
+    for row in rows:
+        for problem in row["objections"]:
+            console.print(f"[yellow]against {row['version']}[/]: {problem}", soft_wrap=True)
 
 
 def outcomes(*, as_json: JsonFlag = False) -> None:
@@ -211,14 +212,15 @@ def _problems(archive: ModelArchive, version: str) -> list[str]:
 
 def _version_row(card: Mapping[str, Any], served: str, archive: ModelArchive) -> dict[str, Any]:
     problems = _problems(archive, card["version"])
-    state = "served" if card["version"] == served else "; ".join(problems) or "may be promoted"
+    is_served = card["version"] == served
     return {
         "version": card["version"],
         "train_time": card["train_time"],
         "training_texts": card["training_texts"],
         "outcomes": card.get("learnt", {}).get("outcomes", 0),
         "accuracy": card["cross_validated_accuracy"],
-        "state": state,
+        "state": "served" if is_served else "objected to" if problems else "may be promoted",
+        "objections": [] if is_served else problems,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from services.classifier.training.outcomes import Outcome
 
-_EVEN = 0.5
+_TAIL = 0.025
 _CORRECTIONS = frozenset(
     {Source.DESK_DECISION.value, Source.RETURNED_AND_KEPT_ELSEWHERE.value, Source.TRANSFERRED_AND_KEPT.value, Source.DECLINED.value},
 )
@@ -77,11 +78,13 @@ def _row(*, texts: int, champion_right: int, challenger_right: int, lost: int, s
 
 
 def _is_worse(won: int, lost: int) -> bool:
-    """Say whether more was lost than chance explains: whether the interval of the share lost, of what changed, lies above one half.
+    """Say whether more was lost than chance explains.
 
-    Both models answer the same texts, so that only those count about which one is right and the other wrong (McNemar 1947).
+    Both models answer the same texts, so that only those count about which one is right and the other wrong (McNemar 1947): whether the
+    exact 95 % interval of the share lost, of what changed, lies above one half (Clopper and Pearson 1934).
     """
-    return wilson(lost, won + lost)[0] > _EVEN
+    changed = won + lost
+    return sum(math.comb(changed, count) for count in range(lost, changed + 1)) < _TAIL * 2**changed
 
 
 def corpus(champion: Mapping[str, Any], challenger: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from services.classifier.training.fit import Settings
 
 _FOLDS = 4
-_BY_A_PERSON = frozenset({Source.DESK_DECISION.value})
-"""Somebody read the text and named the class: believed whatever the model thinks."""
+_LEAST_WEIGHT = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,9 +113,9 @@ def believed(
 ) -> list[Example]:
     """Return outcomes as training texts whose weights say how far to believe them.
 
-    A misroute that a unit accepted in silence looks like a confirmation of the wrong class. So each outcome is looked at by models that
-    learnt from the others and from `known` texts, but not from itself: the weight is multiplied by how likely they hold its class against
-    the class that they hold likeliest. One of which they think otherwise hardly counts; a person's word about the class counts in full.
+    A misroute that a unit accepted in silence looks like a confirmation of the wrong class. So each outcome that rests on silence is looked
+    at by models that learnt from the others and from `known` texts, but not from itself: its weight is multiplied by how likely they hold
+    its class against the class that they hold likeliest. Where somebody objected, or decided, models have no say: there they were wrong.
     """
     examples = [each.example() for each in outcomes]
     material = Material(examples, known, labels, settings)
@@ -127,6 +126,6 @@ def believed(
     probabilities = Calibration.learn(scores, acceptable).apply(scores)
     held = probabilities[np.arange(len(examples)), material.targets] / probabilities.max(axis=1)
     return [
-        example if outcome.source in _BY_A_PERSON else replace(example, weight=max(example.weight * share, 1e-3))
+        replace(example, weight=max(example.weight * share, _LEAST_WEIGHT)) if outcome.source == Source.KEPT.value else example
         for outcome, example, share in zip(outcomes, examples, held.tolist(), strict=True)
     ]
