@@ -84,7 +84,7 @@ def _is_worse(won: int, lost: int) -> bool:
     exact 95 % interval of the share lost, of what changed, lies above one half (Clopper and Pearson 1934).
     """
     changed = won + lost
-    return sum(math.comb(changed, count) for count in range(lost, changed + 1)) < _TAIL * 2**changed
+    return sum(math.comb(changed, count) for count in range(lost, changed + 1)) < _TAIL * (1 << changed)
 
 
 def corpus(champion: Mapping[str, Any], challenger: Mapping[str, Any]) -> dict[str, Any]:
