@@ -22,7 +22,7 @@ from services.classifier.adapters.errors import DOMAIN, translate
 from services.classifier.adapters.events import SOURCE, TICKETS
 from services.classifier.adapters.grpc import SERVICE, ClassifierServicer
 from services.classifier.adapters.kafka import TicketHandler
-from services.classifier.adapters.learning import GROUP, Contained, OutcomeHandler
+from services.classifier.adapters.learning import GROUP, Contained, OutcomeHandler, relevant
 from services.classifier.adapters.model_store import ModelFolder, ModelSlot
 from services.classifier.adapters.shadow import Shadow
 from services.classifier.adapters.sql import SCHEMA, ClassifierUnitOfWork
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from chassis.clock import Clock
     from chassis.lifecycle import Component
     from services.classifier.settings import ClassifierSettings
+
+_PATIENCE = timedelta(seconds=1)
+"""Nobody waits for what is learnt: few large transactions instead of many small ones, so that the hot path keeps the processor."""
 
 
 def build(settings: ClassifierSettings) -> list[Component]:
@@ -129,11 +132,13 @@ def _learning(
                 consumer=GROUP,
                 clock=clock,
                 metrics=common,
+                relevant=relevant,
             ),
             group=GROUP,
             client_options=options,
             metrics=common,
             batch=settings.consumer_batch,
+            linger=_PATIENCE,
             session_timeout=settings.consumer_session_timeout,
         ),
         Timer("forget-outcomes", timedelta(minutes=10), forget),
@@ -144,6 +149,7 @@ def _learning(
             common,
             interval=settings.relay_interval,
             batch=settings.relay_batch,
+            pace=settings.relay_pace,
         ),
     ]
     return [Contained(component, metrics) for component in components]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from services.classifier.adapters.outcome_events import decode
+from services.classifier.adapters.outcome_events import HEEDED, decode
 from services.classifier.application.note_outcome import note_outcome
 
 if TYPE_CHECKING:
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 GROUP = "paidan-classifier-outcomes"
+
+
+def relevant(message: InMessage) -> bool:
+    """Tell whether there is anything to learn from a message."""
+    return message.type in HEEDED
 
 
 class OutcomeHandler:

@@ -117,3 +117,6 @@ _READERS: dict[str, tuple[type[Message], Callable[[Any], Fact | None]]] = {
         (dispatcher.TicketDeclined, _turned(Turn.DECLINED)),
     )
 }
+
+HEEDED = frozenset(_READERS)
+"""Types of messages that there is something to learn from."""
