@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli import dead_letters, model, operations, tickets, triage, units
+from cli import dead_letters, learning, model, operations, tickets, triage, units
 from cli.demo.command import demo
 from cli.up import up
 
@@ -21,6 +21,7 @@ app.add_typer(tickets.app, name="ticket")
 app.add_typer(units.app, name="unit")
 app.add_typer(triage.app, name="triage")
 app.add_typer(dead_letters.app, name="dlq")
+learning.add_to(model.app)
 app.add_typer(model.app, name="model")
 app.add_typer(operations.token_app, name="token")
 app.add_typer(operations.db_app, name="db")

@@ -29,7 +29,7 @@ app = typer.Typer(no_args_is_help=True, help="模型：训练、评测、预测�
 
 _ROOT = Path(__file__).resolve().parents[1]
 _CORPUS = _ROOT / "services" / "classifier" / "training" / "corpus"
-_MODEL = Path("build/model")
+MODEL_FOLDER = Path("build/model")
 _TEXTS_AT_ONCE = 256
 
 _DATA_HELP = "Texts: .jsonl, .tsv or .csv, also .gz; may be repeated."
@@ -61,7 +61,7 @@ LabelsOption = Annotated[Labels, typer.Option(help="Classes: those of the catalo
 def train(
     *,
     data: CorpusOption = None,
-    out: Annotated[Path, typer.Option(help="Model folder.")] = _MODEL,
+    out: Annotated[Path, typer.Option(help="Model folder.")] = MODEL_FOLDER,
     labels: LabelsOption = Labels.CATALOGUE,
     precision: Annotated[
         float, typer.Option(min=0.5, max=0.999, help="Share of right answers aimed at where the model does not abstain.")
@@ -74,12 +74,18 @@ def train(
     from services.classifier.training import run  # noqa: PLC0415
 
     request = _request(data, out, labels, precision, seed)
-    with errors_shown(), _model_errors_shown():
+    with errors_shown(), model_errors_shown():
         if not force and run.is_up_to_date(request):
             error_console.print(f"{out} is up to date", soft_wrap=True)
             return
+        if not force and run.has_learnt(out):
+            error_console.print(
+                f"{out} holds a model that learnt from outcomes, and stays; `paidan model retrain` builds the next, --force forgets them",
+                soft_wrap=True,
+            )
+            return
         started = time.monotonic()
-        with _progress(total=23) as step:
+        with progress(total=23) as step:
             card = run.train(request, now=datetime.now(UTC), step=step)
     figures = card["evaluation"]["across_writers"]
     if as_json:
@@ -94,7 +100,7 @@ def train(
 def evaluate(
     *,
     data: CorpusOption = None,
-    model: ModelOption = _MODEL,
+    model: ModelOption = MODEL_FOLDER,
     across_writers: Annotated[
         bool,
         typer.Option("--across-writers", help="Instead of the model in the folder judge models that never saw the writer of the text."),
@@ -105,12 +111,12 @@ def evaluate(
     """评测模型。 Judge a model on texts whose class is known: fields `text`, `label`, optionally `alt` (also right) and `style`."""
     from services.classifier.training import run  # noqa: PLC0415
 
-    with errors_shown(), _model_errors_shown():
+    with errors_shown(), model_errors_shown():
         if across_writers:
-            with _progress(total=16) as step:
+            with progress(total=16) as step:
                 figures = run.evaluate_across_writers(_request(data, model, labels, 0.95, 0), step)
         else:
-            figures = run.evaluate_model(model, _files(data))
+            figures = run.evaluate_model(model, files(data))
     if as_json:
         _write_json(figures)
     else:
@@ -118,13 +124,13 @@ def evaluate(
 
 
 @app.command("predict")
-def predict(*, data: DataOption, model: ModelOption = _MODEL, as_json: JsonFlag = False) -> None:
+def predict(*, data: DataOption, model: ModelOption = MODEL_FOLDER, as_json: JsonFlag = False) -> None:
     """预测。 Classify texts, in their order: one line each."""
     from services.classifier.adapters.model_store import ModelFolder  # noqa: PLC0415
     from services.classifier.application.answering import answers  # noqa: PLC0415
     from services.classifier.training.examples import read_examples  # noqa: PLC0415
 
-    with errors_shown(), _model_errors_shown():
+    with errors_shown(), model_errors_shown():
         recogniser = ModelFolder(model).load()
         examples = read_examples(data)
         for begin in range(0, len(examples), _TEXTS_AT_ONCE):
@@ -155,7 +161,7 @@ def _request(data: Sequence[Path] | None, out: Path, labels: Labels, precision: 
     from services.classifier.training import catalogue, run  # noqa: PLC0415
 
     return run.TrainingRequest(
-        data=_files(data),
+        data=files(data),
         out=out,
         catalogue=catalogue.DEFAULT if labels is Labels.CATALOGUE else None,
         seed=seed,
@@ -163,12 +169,13 @@ def _request(data: Sequence[Path] | None, out: Path, labels: Labels, precision: 
     )
 
 
-def _files(data: Sequence[Path] | None) -> tuple[Path, ...]:
+def files(data: Sequence[Path] | None) -> tuple[Path, ...]:
+    """Return the files of texts that were named, or those of the repository's corpus."""
     return tuple(data) if data else tuple(sorted(_CORPUS.glob("*.jsonl")))
 
 
 @contextmanager
-def _model_errors_shown() -> Iterator[None]:
+def model_errors_shown() -> Iterator[None]:
     """Turn what is wrong with texts and models into errors of the command."""
     from services.classifier.training.examples import UnreadableDataError  # noqa: PLC0415
     from services.classifier.training.run import UnknownLabelError  # noqa: PLC0415
@@ -186,16 +193,16 @@ def _model_errors_shown() -> Iterator[None]:
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[str], None]]:
+def progress(total: int) -> Iterator[Callable[[str], None]]:
     """Show steps of long work on standard error."""
     columns = (TextColumn("{task.description:<28}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=error_console, transient=True) as progress:
-        task = progress.add_task("", total=total)
+    with Progress(*columns, console=error_console, transient=True) as shown:
+        task = shown.add_task("", total=total)
 
         def step(words: str) -> None:
             if not error_console.is_terminal:
                 error_console.print(words)
-            progress.update(task, description=words, advance=1)
+            shown.update(task, description=words, advance=1)
 
         yield step
 

@@ -102,7 +102,7 @@ def migrate() -> None:
     """升级所有模式。 Bring the schemas of all services to their newest version; safe to repeat, and at once with others."""
     with errors_shown():
         try:
-            schemas = migrate_all(_database_url())
+            schemas = migrate_all(database_url())
         except SQLAlchemyError as error:
             raise CommandError("the database does not answer, or refuses", hint=type(error).__name__) from error
     console.print(f"schemas up to date: {', '.join(schemas)}")
@@ -126,7 +126,7 @@ def import_(
 ) -> None:
     """导入企业。 Fill the registry; a line that is wrong is named, and nothing is imported then."""
     with errors_shown(), file.open(encoding="utf-8-sig", newline="") as lines:
-        count = import_registry(_database_url(), csv.DictReader(lines), name=file.name)
+        count = import_registry(database_url(), csv.DictReader(lines), name=file.name)
     console.print(f"{count} 家企业 enterprises imported")
 
 
@@ -168,7 +168,8 @@ def _enterprises(rows: csv.DictReader[str], name: str) -> list[Enterprise]:
     return enterprises
 
 
-def _database_url() -> str:
+def database_url() -> str:
+    """Return the database that runs here by the connection file, else that of `DATABASE_URL`."""
     if connection_file().exists():
         url = load().database_url
         if url is not None:
@@ -178,7 +179,7 @@ def _database_url() -> str:
 
 @contextmanager
 def _database() -> Iterator[Connection]:
-    engine = create_engine(_database_url())
+    engine = create_engine(database_url())
     try:
         with engine.begin() as conn:
             yield conn

@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from chassis import inbox as inboxes
 from chassis.clock import SystemClock
 from chassis.grpc import GrpcServer, Service
 from chassis.identity.tokens import Authenticator
-from chassis.kafka import Consumer, Producer, ProducingSink
+from chassis.kafka import Consumer, Producer, ProducingSink, TransactionalSink
 from chassis.metrics import ChassisMetrics, MetricsServer
+from chassis.outbox import Outbox, Relay
 from chassis.sql import build_engine
 from chassis.timer import Timer
 from paidan.classifier.v1.classifier_service_pb2_grpc import add_ClassifierServiceServicer_to_server
+from services.classifier.adapters import outcome_events, sql
 from services.classifier.adapters.access import ACCESS
+from services.classifier.adapters.duties import read_duties
 from services.classifier.adapters.errors import DOMAIN, translate
 from services.classifier.adapters.events import SOURCE, TICKETS
 from services.classifier.adapters.grpc import SERVICE, ClassifierServicer
 from services.classifier.adapters.kafka import TicketHandler
+from services.classifier.adapters.learning import GROUP, Contained, OutcomeHandler, relevant
 from services.classifier.adapters.model_store import ModelFolder, ModelSlot
+from services.classifier.adapters.shadow import Shadow
 from services.classifier.adapters.sql import SCHEMA, ClassifierUnitOfWork
 from services.classifier.adapters.timer import ModelWatch
 from services.classifier.telemetry import ClassifierMetrics
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from chassis.clock import Clock
     from chassis.lifecycle import Component
     from services.classifier.settings import ClassifierSettings
+
+_PATIENCE = timedelta(seconds=1)
+"""Nobody waits for what is learnt: few large transactions instead of many small ones, so that the hot path keeps the processor."""
 
 
 def build(settings: ClassifierSettings) -> list[Component]:
@@ -36,6 +49,9 @@ def build(settings: ClassifierSettings) -> list[Component]:
     slot = ModelSlot(ModelFolder(settings.classifier_model_dir))
     watch = ModelWatch(slot, lambda: ClassifierUnitOfWork(engine), clock, metrics)
     watch.load()
+    shadow = None
+    if settings.classifier_shadow_dir is not None:
+        shadow = Shadow(ModelSlot(ModelFolder(settings.classifier_shadow_dir)), sql.SqlShadowRecord(engine), metrics)
 
     servicer = ClassifierServicer(slot, metrics)
     grpc = GrpcServer(
@@ -56,7 +72,7 @@ def build(settings: ClassifierSettings) -> list[Component]:
     consumer = Consumer(
         [TICKETS],
         ProducingSink(
-            TicketHandler(slot, clock, metrics),
+            TicketHandler(slot, clock, metrics, shadow.offer) if shadow else TicketHandler(slot, clock, metrics),
             Producer(settings.kafka.client_options(), client_id="classifier"),
             source=SOURCE,
             consumer="classifier",
@@ -71,4 +87,69 @@ def build(settings: ClassifierSettings) -> list[Component]:
         session_timeout=settings.consumer_session_timeout,
     )
     model_watch = Timer("model_watch", settings.classifier_model_interval, watch.tick)
-    return [grpc, consumer, model_watch, MetricsServer(common.registry, settings.metrics_address)]
+    return [
+        grpc,
+        consumer,
+        model_watch,
+        *(_comparing(shadow, settings) if shadow else ()),
+        *(_learning(settings, engine, clock, common, metrics) if settings.classifier_learn else ()),
+        MetricsServer(common.registry, settings.metrics_address),
+    ]
+
+
+def _comparing(shadow: Shadow, settings: ClassifierSettings) -> list[Component]:
+    shadow.follow()
+    return [
+        Timer("shadow_watch", settings.classifier_model_interval, shadow.follow),
+        Timer("shadow", timedelta(milliseconds=200), shadow.tick),
+    ]
+
+
+def _learning(
+    settings: ClassifierSettings,
+    engine: Engine,
+    clock: Clock,
+    common: ChassisMetrics,
+    metrics: ClassifierMetrics,
+) -> list[Component]:
+    """Return what takes in outcomes: apart from the hot path, and none of its failures ends that."""
+    options = settings.kafka.client_options()
+    outbox = Outbox(sql.outbox, source=SOURCE)
+
+    def forget() -> int:
+        with engine.begin() as conn:
+            return inboxes.forget(conn, sql.inbox, now=clock.now(), retention=settings.inbox_retention) + sql.forget_outcomes(
+                conn, now=clock.now(), retention=settings.classifier_outcome_retention
+            )
+
+    components: list[Component] = [
+        Consumer(
+            outcome_events.TOPICS,
+            TransactionalSink(
+                lambda: sql.SqlLearningUnitOfWork(engine, outbox, clock, metrics),
+                sql.inbox,
+                OutcomeHandler(read_duties(settings.classifier_catalogue)),
+                consumer=GROUP,
+                clock=clock,
+                metrics=common,
+                relevant=relevant,
+            ),
+            group=GROUP,
+            client_options=options,
+            metrics=common,
+            batch=settings.consumer_batch,
+            linger=_PATIENCE,
+            session_timeout=settings.consumer_session_timeout,
+        ),
+        Timer("forget-outcomes", timedelta(minutes=10), forget),
+        Relay(
+            engine,
+            outbox,
+            Producer(options, client_id="paidan-classifier-relay"),
+            common,
+            interval=settings.relay_interval,
+            batch=settings.relay_batch,
+            pace=settings.relay_pace,
+        ),
+    ]
+    return [Contained(component, metrics) for component in components]

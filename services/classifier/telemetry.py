@@ -51,6 +51,45 @@ class ClassifierMetrics:
             ["version"],
             registry=registry,
         )
+        self._characters = Counter(
+            "paidan_classifier_characters",
+            "Letters and digits of texts classified.",
+            registry=registry,
+        )
+        self._unknown_characters = Counter(
+            "paidan_classifier_unknown_characters",
+            "Those of them that are no part of anything that the model knows; a rising share tells that the city speaks of something new.",
+            registry=registry,
+        )
+        self._sent = Counter(
+            "paidan_classifier_sent",
+            "Tickets that went to a unit by the model's answer, by the class that decided.",
+            ["class_code"],
+            registry=registry,
+        )
+        self._refused = Counter(
+            "paidan_classifier_refused",
+            "Those of them that the unit sent back as not its competence, by the class that had decided.",
+            ["class_code"],
+            registry=registry,
+        )
+        self._labels = Counter(
+            "paidan_classifier_labels",
+            "Labels that outcomes gave, by what they rest on; one that comes to rest on something else is counted again.",
+            ["source"],
+            registry=registry,
+        )
+        self._learning = Gauge(
+            "paidan_classifier_learning",
+            "1 while outcomes are taken in; 0 if that failed, which stops nothing else.",
+            registry=registry,
+        )
+        self._shadow = Counter(
+            "paidan_classifier_shadow",
+            "Tickets that the model in the shadow `agreed` or `disagreed` about with the one that answers, or `skipped`.",
+            ["outcome"],
+            registry=registry,
+        )
 
     def count(self, classifications: Sequence[Classification], seconds: float) -> None:
         """Count answers that took `seconds` together."""
@@ -58,6 +97,8 @@ class ClassifierMetrics:
             self._classified.labels(each.classes[0].code).inc()
             self._first_probability.observe(each.classes[0].probability)
             self._seconds.observe(seconds / len(classifications))
+            self._characters.inc(each.characters)
+            self._unknown_characters.inc(each.unknown_characters)
             if each.abstain_reason is not None:
                 self._abstained.labels(each.abstain_reason.value).inc()
 
@@ -65,3 +106,20 @@ class ClassifierMetrics:
         """Tell which model answers."""
         self._model.clear()
         self._model.labels(release.version).set(release.train_time.timestamp())
+
+    def count_outcome(self, *, sent: Sequence[str], refused: Sequence[str], source: str | None) -> None:
+        """Count what became known of a ticket: classes by which it was sent and refused, and what its label rests on if that is new."""
+        for code in sent:
+            self._sent.labels(code).inc()
+        for code in refused:
+            self._refused.labels(code).inc()
+        if source is not None:
+            self._labels.labels(source).inc()
+
+    def learns(self, *, going: bool) -> None:
+        """Tell whether outcomes are taken in."""
+        self._learning.set(going)
+
+    def count_shadow(self, outcome: str, tickets: int) -> None:
+        """Count tickets that the model in the shadow looked at, or did not."""
+        self._shadow.labels(outcome).inc(tickets)

@@ -24,7 +24,7 @@ POINTS = {
     "relay.before_mark": ("intake", "dispatcher", "sla"),
     "consumer.before_offset_commit": ("intake", "classifier", "dispatcher", "sla"),
 }
-"""Point → services that pass it on a ticket's way. The classifier keeps nothing on that way: it has no transaction and no relay."""
+"""Point → services that pass it on a ticket's way. The classifier keeps nothing there: its transactions and relay are not on it."""
 
 OCCURRENCES = (3, 7, 23)
 """A service dies when it passes the point for the 3rd time; its successor at the 7th; the successor's at the 23rd."""

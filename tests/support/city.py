@@ -48,12 +48,13 @@ READERS = {
     "paidan-intake": (ASSIGNMENTS, DEADLINES),
     "paidan-classifier": (TICKETS,),
     "paidan-dispatcher": (TICKETS, CLASSIFICATIONS, DEADLINES, *_RECEIPTS),
+    "paidan-classifier-outcomes": (TICKETS, CLASSIFICATIONS, ASSIGNMENTS),
     "paidan-sla": (TICKETS, ASSIGNMENTS),
 }
 """Consumer group → what it has to read to the end."""
 
 _PARTITIONS = [TopicPartition(topic, n) for topic, count in all_topics().items() for n in range(count)]
-_OUTBOXES = ("intake", "dispatcher", "sla")
+_OUTBOXES = ("intake", "classifier", "dispatcher", "sla")
 _CHANNEL_OPTIONS = (
     # A service that comes back is found at once.
     ("grpc.initial_reconnect_backoff_ms", 100),

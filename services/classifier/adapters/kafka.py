@@ -11,21 +11,31 @@ from services.classifier.application.classify_tickets import classify_tickets
 from services.classifier.domain.errors import NoModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from chassis.clock import Clock
     from chassis.message import InMessage, OutMessage
+    from services.classifier.application.classify_tickets import ClassifyTicket
     from services.classifier.application.ports import Models
+    from services.classifier.domain.events import TicketClassified
     from services.classifier.telemetry import ClassifierMetrics
 
 
 class TicketHandler:
     """Classifies the tickets that messages tell of."""
 
-    def __init__(self, models: Models, clock: Clock, metrics: ClassifierMetrics) -> None:
+    def __init__(
+        self,
+        models: Models,
+        clock: Clock,
+        metrics: ClassifierMetrics,
+        on_answers: Callable[[Sequence[ClassifyTicket], Sequence[TicketClassified]], None] = lambda _commands, _events: None,
+    ) -> None:
+        """Wire it; `on_answers` is told what was asked and answered, and must neither wait nor fail."""
         self._models = models
         self._clock = clock
         self._metrics = metrics
+        self._on_answers = on_answers
 
     def __call__(self, messages: Sequence[InMessage]) -> list[OutMessage]:
         """Return the classifications of the submitted tickets among `messages`; others are left out.
@@ -44,4 +54,5 @@ class TicketHandler:
         except NoModelError as error:
             raise RetryLater("no model is loaded yet") from error
         self._metrics.count([event.classification for event in events], time.perf_counter() - started)
+        self._on_answers(commands, events)
         return [to_message(event, message.traceparent) for event, message in zip(events, submissions, strict=True)]

@@ -27,6 +27,8 @@ def answers(recogniser: Recogniser, texts: Sequence[str], top_k: int) -> list[Cl
             district=recogniser.district(text),
             slots=find_slots(text),
             model_version=recogniser.release.version,
+            characters=(characters := sum(map(str.isalnum, text))),
+            unknown_characters=characters - recognition.informative,
         )
         for text, recognition in zip(uniform, recogniser.recognise(uniform), strict=True)
     ]

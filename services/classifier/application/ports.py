@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from services.classifier.domain.classification import DistrictCode, ModelRelease, Recognition, RequestClass
+    from services.classifier.domain.outcomes import Facts, Label, TicketId
 
 
 class Recogniser(Protocol):
@@ -59,4 +60,25 @@ class UnitOfWork(Protocol):
     @property
     def releases(self) -> ReleaseRepository:
         """Models that have served."""
+        ...
+
+
+class OutcomeRepository(Protocol):
+    """Keeps what became of tickets."""
+
+    def get(self, ticket_id: TicketId) -> Facts:
+        """Return what is known of a ticket, to be changed and put; blank if nothing is."""
+        ...
+
+    def put(self, ticket_id: TicketId, label: Label | None) -> None:
+        """Keep a ticket's facts as they are now, with the label that they give."""
+        ...
+
+
+class LearningUnitOfWork(Protocol):
+    """One transaction of learning; the hot path has no part in it."""
+
+    @property
+    def outcomes(self) -> OutcomeRepository:
+        """What became of tickets."""
         ...

@@ -112,6 +112,8 @@ class Classification:
         district: District that the text names; None if it names none.
         slots: Values found, in their order in the text.
         model_version: Which model answered.
+        characters: How many letters and digits the text has.
+        unknown_characters: How many of them are no part of anything that the model knows.
     """
 
     classes: tuple[ClassProbability, ...]
@@ -121,6 +123,8 @@ class Classification:
     district: DistrictCode | None
     slots: tuple[Slot, ...]
     model_version: ModelVersion
+    characters: int = 0
+    unknown_characters: int = 0
 
     @property
     def abstained(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ from services.classifier.training.fit import Material, Settings
 from services.classifier.training.folds import Folds, by_writer, cross_calibrated, mixed, out_of_fold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from numpy.typing import NDArray
@@ -85,6 +85,8 @@ class TrainingRequest:
         seed: Of all that is random, when candidates are tried.
         precision: Share of right answers aimed at where the model does not abstain.
         least_informative: Least number of known characters for an answer.
+        learnt: Texts that outcomes of tickets named a class for: learnt from, never judged by.
+        about: What else the card is to tell.
     """
 
     data: tuple[Path, ...]
@@ -94,10 +96,12 @@ class TrainingRequest:
     seed: int = 0
     precision: float = 0.95
     least_informative: int = 2
+    learnt: tuple[Example, ...] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class _World:
+class World:
     """Classes, district names and pseudo-texts: what is known before any text."""
 
     classes: Sequence[RequestClass]
@@ -113,6 +117,8 @@ def fingerprint(request: TrainingRequest) -> str:
     libraries = f"{np.__version__} {scipy.__version__} {sklearn.__version__} {platform.machine()}"
     settings = f"{request.settings or CANDIDATES} {request.seed}"
     rest = f"{settings} {request.precision} {request.least_informative} {request.catalogue is None} {libraries}"
+    if request.learnt:
+        rest += f" {request.learnt}"
     return hashlib.sha256(f"{digest_of(files)} {rest}".encode()).hexdigest()
 
 
@@ -126,6 +132,16 @@ def is_up_to_date(request: TrainingRequest) -> bool:
     except (NoModelError, ModelDamagedError):
         return False
     return True
+
+
+def has_learnt(folder: Path) -> bool:
+    """Say whether a folder holds a model that learnt from outcomes and can be served: training from texts alone would lose that."""
+    model = ModelFolder(folder)
+    try:
+        model.load()
+        return "learnt" in model.card()
+    except (NoModelError, ModelDamagedError):
+        return False
 
 
 def train(request: TrainingRequest, *, now: datetime, step: Callable[[str], None]) -> dict[str, Any]:
@@ -143,7 +159,7 @@ def train(request: TrainingRequest, *, now: datetime, step: Callable[[str], None
     step("read texts")
     examples = read_examples(request.data)
     tried = _try_candidates(request, examples, step)
-    world, material, across = tried.world, tried.material, tried.folds
+    known, material, across = tried.known, tried.material, tried.folds
     across_answers, policy = judge(examples, material, tried.scores, across, request)
     within = mixed(material.targets, material.settings.seed)
     within_scores = out_of_fold(material, within, lambda name: step(f"without mixed part {name}"))
@@ -166,19 +182,20 @@ def train(request: TrainingRequest, *, now: datetime, step: Callable[[str], None
     folder = ModelFolder(request.out)
     folder.save(
         parameters,
-        classes=world.classes,
-        districts=world.districts,
+        classes=known.classes,
+        districts=known.districts,
         policy=policy,
         train_time=now,
         about={
             "fingerprint": fingerprint(request),
             "data_sha256": digest_of(request.data),
-            "training_texts": len(examples),
+            "training_texts": len(examples) + len(request.learnt),
             "cross_validated_accuracy": evaluation["across_writers"]["top1_strict"],
             "settings": asdict(material.settings),
             "settings_tried": tried.comparison,
             "features": len(parameters.keys),
             "evaluation": evaluation,
+            **request.about,
         },
     )
     card = folder.card()
@@ -233,14 +250,14 @@ class _Tried:
     """The best of the candidates.
 
     Attributes:
-        world: What was known before any text.
+        known: What was known before any text.
         material: Texts made ready, with the settings that were best.
         folds: The writers, or mixed parts where there is one writer only.
         scores: Of each text by a model without its fold.
         comparison: Right first answers by each candidate.
     """
 
-    world: _World
+    known: World
     material: Material
     folds: Folds
     scores: NDArray[np.float32]
@@ -252,15 +269,15 @@ def _try_candidates(request: TrainingRequest, examples: Sequence[Example], step:
     best_right = -1.0
     comparison: list[dict[str, float]] = []
     for number, settings in enumerate(_candidates(request), start=1):
-        world = _world(request, settings, examples)
-        material = _material(examples, world, settings)
+        known = world(request, settings, examples)
+        material = _material(examples, known, settings)
         writers = by_writer([example.batch for example in examples])
         folds = writers if len(writers) > 1 else mixed(material.targets, settings.seed)
         scores = out_of_fold(material, folds, partial(_tell, step, number))
         right = float((scores.argmax(axis=1) == material.targets).mean())
         comparison.append({**asdict(settings), "right": right})
         if right > best_right:
-            best, best_right = _Tried(world, material, folds, scores, comparison), right
+            best, best_right = _Tried(known, material, folds, scores, comparison), right
     if best is None:
         message = "there are no candidate settings"
         raise ValueError(message)
@@ -275,22 +292,24 @@ def _candidates(request: TrainingRequest) -> Sequence[Settings]:
     return [request.settings] if request.settings is not None else [replace(each, seed=request.seed) for each in CANDIDATES]
 
 
-def _world(request: TrainingRequest, settings: Settings, examples: Sequence[Example]) -> _World:
+def world(request: TrainingRequest, settings: Settings, examples: Sequence[Example]) -> World:
+    """Return what is known before any text; what was learnt from outcomes counts as such, so that no text is judged by it."""
     if request.catalogue is None:
-        return _World(catalogue.classes_named([example.label for example in examples]), {}, [])
+        return World(catalogue.classes_named([example.label for example in examples]), {}, request.learnt)
     phrases = [
         *ontology.read_phrases(ontology.FOLDER / "terms", settings.term_weight),
         *ontology.read_phrases(ontology.FOLDER / "plain", settings.plain_weight),
+        *request.learnt,
     ]
-    return _World(catalogue.read_classes(request.catalogue), catalogue.read_district_names(request.catalogue), phrases)
+    return World(catalogue.read_classes(request.catalogue), catalogue.read_district_names(request.catalogue), phrases)
 
 
-def _material(examples: Sequence[Example], world: _World, settings: Settings) -> Material:
-    labels = [each.code for each in world.classes]
-    for example in (*examples, *world.phrases):
+def _material(examples: Sequence[Example], known: World, settings: Settings) -> Material:
+    labels = [each.code for each in known.classes]
+    for example in (*examples, *known.phrases):
         if example.label not in labels:
             raise UnknownLabelError(example.label, example.text[:40])
-    return Material(examples, world.phrases, labels, settings)
+    return Material(examples, known.phrases, labels, settings)
 
 
 def _write_pictures(request: TrainingRequest, card: dict[str, Any]) -> None:

@@ -1,0 +1,48 @@
+"""Facts as JSON, for the column that keeps them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from services.classifier.domain.classification import ClassCode, ClassProbability, ModelVersion
+from services.classifier.domain.outcomes import Assignment, ChosenBy, Epoch, Facts, Prediction, ReturnReason, UnitCode
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+Json = dict[str, Any]
+
+_FLAGS = ("confidential", "reopened", "closed", "withdrawn", "declined")
+
+
+def to_json(facts: Facts) -> Json:
+    """Return facts, but for the text and its time, as JSON; empty parts are left out."""
+    parts: Json = {
+        "prediction": facts.prediction
+        and [facts.prediction.model_version, [[each.code, round(each.probability, 6)] for each in facts.prediction.ranked]],
+        "assignments": {str(epoch): [each.unit, each.chosen_by.value, each.class_code] for epoch, each in facts.assignments.items()},
+        "returns": {str(epoch): reason.value for epoch, reason in facts.returns.items()},
+        "accepted": sorted(facts.accepted),
+        "resolved": sorted(facts.resolved),
+        **{flag: getattr(facts, flag) for flag in _FLAGS},
+    }
+    return {name: part for name, part in parts.items() if part}
+
+
+def from_json(json: Json, text: str | None, submit_time: datetime | None) -> Facts:
+    """Return the facts that `to_json` wrote."""
+    prediction = json.get("prediction")
+    return Facts(
+        text=text,
+        submit_time=submit_time,
+        prediction=prediction
+        and Prediction(tuple(ClassProbability(ClassCode(code), p) for code, p in prediction[1]), ModelVersion(prediction[0])),
+        assignments={
+            Epoch(int(epoch)): Assignment(UnitCode(unit), ChosenBy(chosen_by), code and ClassCode(code))
+            for epoch, (unit, chosen_by, code) in json.get("assignments", {}).items()
+        },
+        returns={Epoch(int(epoch)): ReturnReason(reason) for epoch, reason in json.get("returns", {}).items()},
+        accepted={Epoch(epoch) for epoch in json.get("accepted", [])},
+        resolved={Epoch(epoch) for epoch in json.get("resolved", [])},
+        **{flag: bool(json.get(flag)) for flag in _FLAGS},
+    )
