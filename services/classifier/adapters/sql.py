@@ -126,6 +126,8 @@ class SqlOutcomes:
     def lock_many(self, ticket_ids: Collection[TicketId]) -> None:
         """Take tickets for this transaction, at once."""
         wanted = sorted(set(ticket_ids) - self._held.keys())
+        if not wanted:
+            return
         self._hold(wanted)
         missing = [ticket_id for ticket_id in wanted if ticket_id not in self._held]
         if missing:
