@@ -114,6 +114,7 @@ class Classification:
         model_version: Which model answered.
         characters: How many letters and digits the text has.
         unknown_characters: How many of them are no part of anything that the model knows.
+        adviser: Which language model's advice the answer takes up; empty if none's.
     """
 
     classes: tuple[ClassProbability, ...]
@@ -125,6 +126,7 @@ class Classification:
     model_version: ModelVersion
     characters: int = 0
     unknown_characters: int = 0
+    adviser: str = ""
 
     @property
     def abstained(self) -> bool:

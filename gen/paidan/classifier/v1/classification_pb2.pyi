@@ -160,7 +160,9 @@ class Classification(_message.Message):
     abstain_reason: Global___AbstainReason.ValueType
     """Why it abstained."""
     model_version: _builtins.str
-    """Version of the model that answered."""
+    """Version of the model that answered. Where a language model's advice was taken up, `+` and its name follow; the first class's probability is
+    then what it says of itself and not calibrated.
+    """
     district_code: _builtins.str
     """Code of the district that the text names, in force or not; empty if it names none."""
     @_builtins.property
