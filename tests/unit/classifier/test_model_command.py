@@ -92,3 +92,50 @@ def test_a_label_that_is_not_in_the_catalogue_says_what_to_do(tmp_path: Path) ->
 
     assert result.exit_code == 1
     assert "--labels data" in result.output
+
+
+BROKEN = {
+    "empty": b"",
+    "no text": '{"txt": "停电"}'.encode(),
+    "not json": b'{"text": ',
+    "not utf-8": b"\xff\xfe",
+    "too deep": b"[" * 100_000,
+    "no label": '{"text": "停电"}\n'.encode(),
+    "too little": '{"text": "停电", "label": "power_supply"}\n'.encode(),
+}
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate", "train"])
+@pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN.keys())
+def test_broken_files_give_an_error_that_names_them_and_no_traceback(tmp_path: Path, model: Path, command: str, content: bytes) -> None:
+    file = tmp_path / "x[bold].jsonl"
+    file.write_bytes(content)
+    where = ["--out", str(tmp_path / "out"), "--labels", "data"] if command == "train" else ["--model", str(model)]
+
+    result = run(app, [command, "--data", str(file), *where])
+
+    assert isinstance(result.exception, SystemExit | None)
+    assert "Traceback" not in result.output
+    assert result.exit_code == 0 or "错误 error" in result.output
+
+
+def test_ids_that_come_twice_are_pointed_out_and_every_line_is_answered(tmp_path: Path, model: Path) -> None:
+    file = tmp_path / "x.jsonl"
+    file.write_text('{"id": 1, "text": "停电"}\r\n{"id": 1, "text": "贷款"}\r\n', encoding="utf-8-sig")
+
+    result = run(app, ["predict", "--data", str(file), "--model", str(model), "--json"])
+
+    assert [json.loads(line)["id"] for line in result.stdout.splitlines()] == ["1", "1"]
+    assert "come more than once" in result.stderr
+
+
+def test_two_classes_of_five_texts_are_enough_to_train(tmp_path: Path) -> None:
+    file = tmp_path / "x.jsonl"
+    records = [
+        {"text": f"{words}{number}", "label": label} for label, words in (("a", "停电三次"), ("b", "贷款不批")) for number in range(5)
+    ]
+    file.write_text("\n".join(json.dumps(record, ensure_ascii=False) for record in records), encoding="utf-8")
+
+    result = run(app, ["train", "--data", str(file), "--out", str(tmp_path / "model"), "--labels", "data"])
+
+    assert result.exit_code == 0
