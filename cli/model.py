@@ -162,6 +162,7 @@ def answer_json(text_id: str, answer: Classification) -> dict[str, Any]:
         "issues": list(answer.issues),
         "evidence": [{"start": span.start, "end": span.end} for span in answer.evidence],
         "slots": [{"key": slot.key, "value": slot.value, "start": slot.start, "end": slot.end} for slot in answer.slots],
+        "flags": [{"kind": flag.kind.value, "start": flag.start, "end": flag.end} for flag in answer.flags],
         "model_version": answer.model_version,
     }
 
@@ -250,7 +251,8 @@ def _print_figures(figures: Mapping[str, Any]) -> None:
 def _line(text: str, answer: Classification) -> str:
     first = answer.classes[0]
     mark = f"? {answer.abstain_reason.value}" if answer.abstain_reason is not None else ""
-    return f"{first.code:<24} {first.probability:5.2f} {mark:<14} {text[:60]!r}"
+    flags = "".join(f"! {flag.kind} " for flag in answer.flags)
+    return f"{first.code:<24} {first.probability:5.2f} {mark:<14} {flags}{text[:60]!r}"
 
 
 def _write_json(content: Mapping[str, Any]) -> None:

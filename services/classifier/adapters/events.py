@@ -115,4 +115,5 @@ def to_proto(classification: Classification) -> classification_pb2.Classificatio
         issue_codes=classification.issues,
         district_code=classification.district or "",
         slots=[classification_pb2.Slot(key=slot.key, value=slot.value, start=slot.start, end=slot.end) for slot in classification.slots],
+        flags=[classification_pb2.Flag(kind=flag.kind, start=flag.start, end=flag.end) for flag in classification.flags],
     )

@@ -47,12 +47,12 @@ def answer_to(text: str) -> Classification:
 
 def assert_true_of(answer: Classification, text: str) -> None:
     probabilities = [each.probability for each in answer.classes]
-    spans = [(each.start, each.end) for each in answer.evidence], [(each.start, each.end) for each in answer.slots]
+    spans = [(each.start, each.end) for kind in (answer.evidence, answer.slots, answer.flags) for each in kind]
     assert {each.code for each in answer.classes} == {each.code for each in served_model().classes}
     assert sum(probabilities) == pytest.approx(1)
     assert all(0 <= probability <= 1 for probability in probabilities)
     assert probabilities == sorted(probabilities, reverse=True)
-    assert all(0 <= start < end <= len(text) for kind in spans for start, end in kind)
+    assert all(0 <= start < end <= len(text) for start, end in spans)
     assert to_proto(answer).SerializeToString()
     assert json.loads(json.dumps(answer_json("x", answer)))["classes"]
 

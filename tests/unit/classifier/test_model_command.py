@@ -24,7 +24,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def texts(tmp_path: Path) -> Path:
     file = tmp_path / "texts.jsonl"
     records = [
-        {"id": "first", "text": "璧山的厂停电三次，损失86万元", "label": "power_supply", "style": "terse"},
+        {"id": "first", "text": "璧山的厂停电三次，损失86万元，产线停了", "label": "power_supply", "style": "terse"},
         {"text": "", "label": "other"},
     ]
     file.write_text("\n".join(json.dumps(record, ensure_ascii=False) for record in records), encoding="utf-8")
@@ -42,7 +42,8 @@ def test_predictions_come_one_a_line_in_the_order_of_the_texts(model: Path, text
     assert (first["abstained"], first["reason"], first["district"]) == (False, None, "500120")
     assert first["issues"][0] == "power_supply"
     assert first["slots"] == [{"key": "amount", "value": "860000元", "start": 11, "end": 15}]
-    assert all(0 <= span["start"] < span["end"] <= 15 for span in first["evidence"])
+    assert first["flags"] == [{"kind": "production_stopped", "start": 16, "end": 20}]
+    assert all(0 <= span["start"] < span["end"] <= 20 for span in first["evidence"])
     assert (second["id"], second["abstained"], second["reason"]) == ("1", True, "too_little")
 
 
@@ -51,6 +52,7 @@ def test_predictions_for_people_name_class_and_probability(model: Path, texts: P
 
     assert "power_supply" in result.stdout
     assert "? too_little" in result.stdout
+    assert "! production_stopped" in result.stdout
 
 
 def test_a_model_is_judged_in_words_and_in_json(model: Path, texts: Path) -> None:
