@@ -136,6 +136,11 @@ class LinearRecogniser:
         return self._release
 
     @property
+    def parameters(self) -> LinearParameters:
+        """Its arrays."""
+        return self._parameters
+
+    @property
     def classes(self) -> Sequence[RequestClass]:
         """Classes that the model knows, in the catalogue's order, `other` last."""
         return self._classes
