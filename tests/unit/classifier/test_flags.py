@@ -36,6 +36,8 @@ def test_what_a_text_says_plainly_is_pointed_out_with_its_words(text: str, kind:
         "请求不要责令停产",
         "被责令停产整顿后怎么复工",
         "停产期间工资怎么发",
+        "区里要求全厂停产整顿",
+        "父亲现已停工陪护",
         "工伤停工留薪期几个月",
         "企业2003年全面停产",
         "期限还剩四十天",
