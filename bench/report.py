@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bench.floors import Rate
     from bench.ledger import Account
     from bench.memory import MemoryFigures
+    from bench.recognition import RecognitionFigures
     from bench.submit import SubmitFigures
     from bench.targets import Verdict
 
@@ -44,7 +45,7 @@ class Machine:
         python: Version.
         kernel: Operating system.
         load_before: Processes that wanted a core in the minute before: above 0.5 something else was running.
-        durable: Whether PostgreSQL answers a commit only when it is on disk.
+        durable: Whether PostgreSQL answers a commit only when it is on disk; None if there was none.
     """
 
     time: str
@@ -54,7 +55,7 @@ class Machine:
     python: str
     kernel: str
     load_before: float
-    durable: bool
+    durable: bool | None
 
 
 @dataclass(slots=True)
@@ -63,6 +64,7 @@ class Results:
 
     machine: Machine
     quick: bool
+    recognition: RecognitionFigures | None = None
     submit: SubmitFigures | None = None
     drain: DrainFigures | None = None
     end_to_end: EndToEndFigures | None = None
@@ -72,7 +74,7 @@ class Results:
     verdicts: Sequence[Verdict] = ()
 
 
-def this_machine(*, load_before: float, durable: bool) -> Machine:
+def this_machine(*, load_before: float, durable: bool | None) -> Machine:
     """Describe this machine."""
     return Machine(
         time=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -92,6 +94,8 @@ def print_results(results: Results) -> None:
     if not console.is_terminal:
         console = Console(highlight=False, width=_WIDTH)
     _print_machine(console, results)
+    if results.recognition is not None:
+        _print_recognition(console, results.recognition)
     if results.submit is not None:
         _print_submit(console, results.submit)
     if results.drain is not None:
@@ -113,14 +117,31 @@ def write_json(results: Results, path: Path) -> None:
 
 def _print_machine(console: Console, results: Results) -> None:
     here = results.machine
+    commits = "" if here.durable is None else f"; commits {'are' if here.durable else 'are NOT'} on disk when answered"
     console.print(
-        f"{here.time}  {here.cores} cores of {here.processor}, {here.memory_gb:.0f} GB, {here.kernel}, Python {here.python}; "
-        f"commits {'are' if here.durable else 'are NOT'} on disk when answered{'; quick' if results.quick else ''}"
+        f"{here.time}  {here.cores} cores of {here.processor}, {here.memory_gb:.0f} GB, {here.kernel}, Python {here.python}"
+        f"{commits}{'; quick' if results.quick else ''}"
     )
     if here.load_before > _BUSY:
         console.print(
             f"[yellow]before the start the load was {here.load_before:.1f}: something else was running, take the figures with care[/]"
         )
+
+
+def _print_recognition(console: Console, figures: RecognitionFigures) -> None:
+    table = _table("Recognition alone", f"{figures.texts:,} texts", "measured", "floor", "÷ floor")
+    for name, share in (("one text, one core: p50 ms", "p50"), ("one text, one core: p99 ms", "p99")):
+        measured, floor = getattr(figures.single, share), getattr(figures.single_floor, share)
+        table.add_row(name, f"{measured * 1000:.2f}", f"{floor * 1000:.2f}", _ratio(measured, floor))
+    for rate in figures.rates:
+        ratio = _ratio(rate.per_second, rate.floor_per_second)
+        table.add_row(f"texts a second, {rate.way}", f"{rate.per_second:,.0f}", f"{rate.floor_per_second:,.0f}", ratio)
+    resident, floor = figures.resident_mb, figures.resident_floor_mb
+    table.add_row("RSS MB", f"{resident:.0f}", f"{floor:.0f}", _ratio(resident, floor))
+    console.print(table)
+    console.print(
+        "[dim]floor: n-grams looked up in a dict and one sparse dot product, no spans, values or districts; NumPy imported alone[/]"
+    )
 
 
 def _print_submit(console: Console, figures: SubmitFigures) -> None:

@@ -12,11 +12,15 @@ if TYPE_CHECKING:
 
     from bench.end_to_end import EndToEndFigures
     from bench.memory import MemoryFigures
+    from bench.recognition import RecognitionFigures
 
 _SUSTAINED_PER_SECOND = 150
 _P99_SECONDS = 1.0
 _RESIDENT_MB = 120
 _RESIDENT_MB_OF = {"classifier": 300}
+_TEXT_P50_MS = 1.0
+_TEXT_P99_MS = 4.0
+_RECOGNITION_MB = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +38,11 @@ class Verdict:
     passed: bool
 
 
-def judge(end_to_end: EndToEndFigures | None, memory: MemoryFigures | None) -> list[Verdict]:
+def judge(end_to_end: EndToEndFigures | None, memory: MemoryFigures | None, recognition: RecognitionFigures | None) -> list[Verdict]:
     """Judge what was measured; what was not is left out."""
     verdicts: list[Verdict] = []
+    if recognition is not None:
+        verdicts += _judge_recognition(recognition)
     if end_to_end is not None:
         verdicts += _judge_rates(end_to_end)
     if memory is not None:
@@ -51,3 +57,14 @@ def _judge_rates(figures: EndToEndFigures) -> Iterator[Verdict]:
     yield Verdict(f"at least {_SUSTAINED_PER_SECOND} tickets/s sustained end to end", f"{rate:.0f}/s", rate >= _SUSTAINED_PER_SECOND)
     p99 = figures.fixed[0].dispatch.p99
     yield Verdict(f"p99 end to end at most {_P99_SECONDS:g} s at {RATES[0]:.0f}/s", f"{p99:.3f} s", p99 <= _P99_SECONDS)
+
+
+def _judge_recognition(figures: RecognitionFigures) -> Iterator[Verdict]:
+    p50, p99 = figures.single.p50 * 1000, figures.single.p99 * 1000
+    yield Verdict(f"one text: p50 at most {_TEXT_P50_MS:g} ms on one core", f"{p50:.2f} ms", p50 <= _TEXT_P50_MS)
+    yield Verdict(f"one text: p99 at most {_TEXT_P99_MS:g} ms on one core", f"{p99:.2f} ms", p99 <= _TEXT_P99_MS)
+    for rate in figures.rates:
+        target = rate.target_per_second
+        yield Verdict(f"texts {rate.way}: at least {target:,.0f}/s", f"{rate.per_second:,.0f}/s", rate.per_second >= target)
+    resident = figures.resident_mb
+    yield Verdict(f"recognition alone: at most {_RECOGNITION_MB} MB resident", f"{resident:.0f} MB", resident <= _RECOGNITION_MB)

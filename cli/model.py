@@ -6,6 +6,7 @@ import enum
 import json
 import sys
 import time
+from collections import Counter
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -133,6 +134,7 @@ def predict(*, data: DataOption, model: ModelOption = MODEL_FOLDER, as_json: Jso
     with errors_shown(), model_errors_shown():
         recogniser = ModelFolder(model).load()
         examples = read_examples(data)
+        _warn_of_repeated_ids([example.id for example in examples])
         for begin in range(0, len(examples), _TEXTS_AT_ONCE):
             part = examples[begin : begin + _TEXTS_AT_ONCE]
             for example, answer in zip(part, answers(recogniser, [each.text for each in part], len(recogniser.classes)), strict=True):
@@ -140,6 +142,13 @@ def predict(*, data: DataOption, model: ModelOption = MODEL_FOLDER, as_json: Jso
                     _write_json(answer_json(example.id, answer))
                 else:
                     console.print(_line(example.text, answer), markup=False, soft_wrap=True)
+
+
+def _warn_of_repeated_ids(ids: Sequence[str]) -> None:
+    repeated = [text_id for text_id, times in Counter(ids).items() if times > 1]
+    if repeated:
+        some = ", ".join(map(repr, repeated[:3]))
+        error_console.print(f"{len(repeated)} ids come more than once ({some} …): go by the order of the lines", markup=False)
 
 
 def answer_json(text_id: str, answer: Classification) -> dict[str, Any]:
@@ -153,6 +162,7 @@ def answer_json(text_id: str, answer: Classification) -> dict[str, Any]:
         "issues": list(answer.issues),
         "evidence": [{"start": span.start, "end": span.end} for span in answer.evidence],
         "slots": [{"key": slot.key, "value": slot.value, "start": slot.start, "end": slot.end} for slot in answer.slots],
+        "flags": [{"kind": flag.kind.value, "start": flag.start, "end": flag.end} for flag in answer.flags],
         "model_version": answer.model_version,
     }
 
@@ -178,7 +188,7 @@ def files(data: Sequence[Path] | None) -> tuple[Path, ...]:
 def model_errors_shown() -> Iterator[None]:
     """Turn what is wrong with texts and models into errors of the command."""
     from services.classifier.training.examples import UnreadableDataError  # noqa: PLC0415
-    from services.classifier.training.run import UnknownLabelError  # noqa: PLC0415
+    from services.classifier.training.run import TooLittleDataError, UnknownLabelError, UnlabelledError  # noqa: PLC0415
 
     try:
         yield
@@ -188,7 +198,7 @@ def model_errors_shown() -> Iterator[None]:
         raise CommandError(str(error), hint="paidan model train --force") from error
     except UnknownLabelError as error:
         raise CommandError(str(error), hint="--labels data takes the classes from the texts") from error
-    except UnreadableDataError as error:
+    except (UnreadableDataError, UnlabelledError, TooLittleDataError) as error:
         raise CommandError(str(error)) from error
 
 
@@ -241,7 +251,8 @@ def _print_figures(figures: Mapping[str, Any]) -> None:
 def _line(text: str, answer: Classification) -> str:
     first = answer.classes[0]
     mark = f"? {answer.abstain_reason.value}" if answer.abstain_reason is not None else ""
-    return f"{first.code:<24} {first.probability:5.2f} {mark:<14} {text[:60]!r}"
+    flags = "".join(f"! {flag.kind} " for flag in answer.flags)
+    return f"{first.code:<24} {first.probability:5.2f} {mark:<14} {flags}{text[:60]!r}"
 
 
 def _write_json(content: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from google.protobuf import json_format
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from rich.console import Console
+from rich.markup import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +75,7 @@ def errors_shown() -> Iterator[None]:
 
 def fail(message: str, hint: str = "") -> None:
     """Print an error and end with code 1."""
-    error_console.print(f"[bold red]错误 error[/]: {message}", markup=True)
+    error_console.print(f"[bold red]错误 error[/]: {escape(message)}", markup=True)
     if hint:
         error_console.print(f"  {hint}", markup=False)
     raise typer.Exit(1)

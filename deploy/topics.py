@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 CATALOGUE = Path(__file__).resolve().parents[1] / "catalogue"
 DUTY_DESK = "dutydesk"
-INTERNAL = ("intake.tickets.v1", "classifier.classifications.v1", "dispatcher.assignments.v1", "sla.events.v1")
+INTERNAL = (
+    "intake.tickets.v1",
+    "classifier.unsure.v1",
+    "classifier.classifications.v1",
+    "dispatcher.assignments.v1",
+    "sla.events.v1",
+)
 INTERNAL_PARTITIONS = 6
 """Upper bound of the replicas of a service that share the work."""
 

@@ -17,23 +17,30 @@ from chassis.timer import Timer
 from paidan.classifier.v1.classifier_service_pb2_grpc import add_ClassifierServiceServicer_to_server
 from services.classifier.adapters import outcome_events, sql
 from services.classifier.adapters.access import ACCESS
+from services.classifier.adapters.chat_completions import ChatEndpoint
 from services.classifier.adapters.duties import read_duties
 from services.classifier.adapters.errors import DOMAIN, translate
-from services.classifier.adapters.events import SOURCE, TICKETS
+from services.classifier.adapters.events import SOURCE, TICKETS, UNSURE
 from services.classifier.adapters.grpc import SERVICE, ClassifierServicer
-from services.classifier.adapters.kafka import TicketHandler
+from services.classifier.adapters.kafka import TicketHandler, UnsureHandler
+from services.classifier.adapters.language_model import LanguageModel, Limits
 from services.classifier.adapters.learning import GROUP, Contained, OutcomeHandler, relevant
 from services.classifier.adapters.model_store import ModelFolder, ModelSlot
 from services.classifier.adapters.shadow import Shadow
 from services.classifier.adapters.sql import SCHEMA, ClassifierUnitOfWork
 from services.classifier.adapters.timer import ModelWatch
+from services.classifier.domain.advice import AdvicePolicy
 from services.classifier.telemetry import ClassifierMetrics
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from sqlalchemy import Engine
 
     from chassis.clock import Clock
     from chassis.lifecycle import Component
+    from chassis.message import InMessage, OutMessage
+    from services.classifier.application.ports import Adviser
     from services.classifier.settings import ClassifierSettings
 
 _PATIENCE = timedelta(seconds=1)
@@ -69,27 +76,31 @@ def build(settings: ClassifierSettings) -> list[Component]:
         threads=settings.grpc_threads,
         max_in_flight=settings.grpc_max_in_flight,
     )
-    consumer = Consumer(
-        [TICKETS],
-        ProducingSink(
-            TicketHandler(slot, clock, metrics, shadow.offer) if shadow else TicketHandler(slot, clock, metrics),
-            Producer(settings.kafka.client_options(), client_id="classifier"),
-            source=SOURCE,
-            consumer="classifier",
-            clock=clock,
+    adviser = _adviser(settings, clock, metrics)
+
+    def consumer(topic: str, handler: Callable[[Sequence[InMessage]], Sequence[OutMessage]], *, name: str, batch: int) -> Consumer:
+        options = settings.kafka.client_options()
+        return Consumer(
+            [topic],
+            ProducingSink(handler, Producer(options, client_id=name), source=SOURCE, consumer="classifier", clock=clock, metrics=common),
+            group=f"paidan-{name}",
+            client_options=options,
             metrics=common,
-        ),
-        group="paidan-classifier",
-        client_options=settings.kafka.client_options(),
-        metrics=common,
-        batch=settings.consumer_batch,
-        linger=settings.consumer_linger,
-        session_timeout=settings.consumer_session_timeout,
-    )
+            batch=batch,
+            linger=settings.consumer_linger,
+            session_timeout=settings.consumer_session_timeout,
+        )
+
+    offered = (shadow.offer,) if shadow else ()
+    tickets = TicketHandler(slot, clock, metrics, *offered, pass_on_unsure=adviser is not None)
+    consumers = [consumer(TICKETS, tickets, name="classifier", batch=settings.consumer_batch)]
+    if adviser is not None:
+        unsure = UnsureHandler(slot, clock, adviser, metrics)
+        consumers.append(consumer(UNSURE, unsure, name="classifier-advice", batch=settings.classifier_llm_concurrency))
     model_watch = Timer("model_watch", settings.classifier_model_interval, watch.tick)
     return [
         grpc,
-        consumer,
+        *consumers,
         model_watch,
         *(_comparing(shadow, settings) if shadow else ()),
         *(_learning(settings, engine, clock, common, metrics) if settings.classifier_learn else ()),
@@ -153,3 +164,19 @@ def _learning(
         ),
     ]
     return [Contained(component, metrics) for component in components]
+
+
+def _adviser(settings: ClassifierSettings, clock: Clock, metrics: ClassifierMetrics) -> Adviser | None:
+    """Return the language model, if there is to be one."""
+    if settings.classifier_llm_base_url is None:
+        return None
+    key = settings.classifier_llm_key
+    endpoint = ChatEndpoint(
+        settings.classifier_llm_base_url,
+        model=settings.classifier_llm_model,
+        key=None if key is None else key.get_secret_value(),
+        most_tokens=settings.classifier_llm_most_tokens,
+    )
+    limits = Limits(settings.classifier_llm_timeout, settings.classifier_llm_answer_within, settings.classifier_llm_concurrency)
+    policy = AdvicePolicy(settings.classifier_llm_model, settings.classifier_llm_threshold)
+    return LanguageModel(endpoint, policy, limits, clock=clock, metrics=metrics)

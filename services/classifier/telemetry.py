@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from services.classifier.domain.classification import Classification, ModelRelease
 
 _SECONDS = (0.00025, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.05, 0.1, 0.5, 1)
+_ADVICE_SECONDS = (0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 7.5, 10)
 _PROBABILITIES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
@@ -91,16 +92,57 @@ class ClassifierMetrics:
             registry=registry,
         )
 
+        self._advised = Counter(
+            "paidan_classifier_advised",
+            "Answers that take up a language model's advice, by effect: `answered`, or `guess` where a person still decides.",
+            ["effect"],
+            registry=registry,
+        )
+        self.llm_questions = Counter(
+            "paidan_classifier_llm_questions",
+            "Questions for the language model, by outcome: `answered`, `refused` (its answer failed the checks), `late` and `breaker_open` "
+            "(not asked), `timed_out`, `unreachable`, `throttled`, `http_error`, `redirected`, `too_large`, `malformed`.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.llm_seconds = Histogram(
+            "paidan_classifier_llm_seconds",
+            "Time from a question to the language model's answer, or to the end of waiting for it, in seconds.",
+            buckets=_ADVICE_SECONDS,
+            registry=registry,
+        )
+        self.llm_tokens = Counter(
+            "paidan_classifier_llm_tokens",
+            "Tokens that the endpoint says it counted, by kind: `prompt` or `completion`; what is paid for.",
+            ["kind"],
+            registry=registry,
+        )
+        self.llm_breaker_open = Gauge(
+            "paidan_classifier_llm_breaker_open",
+            "1 while the language model is not asked because it failed again and again.",
+            registry=registry,
+        )
+
     def count(self, classifications: Sequence[Classification], seconds: float) -> None:
         """Count answers that took `seconds` together."""
         for each in classifications:
-            self._classified.labels(each.classes[0].code).inc()
-            self._first_probability.observe(each.classes[0].probability)
+            self._count(each)
             self._seconds.observe(seconds / len(classifications))
-            self._characters.inc(each.characters)
-            self._unknown_characters.inc(each.unknown_characters)
-            if each.abstain_reason is not None:
-                self._abstained.labels(each.abstain_reason.value).inc()
+
+    def count_advised(self, classifications: Sequence[Classification]) -> None:
+        """Count answers for which a language model was asked, or would have been; their time is counted apart."""
+        for each in classifications:
+            self._count(each)
+            if each.adviser:
+                self._advised.labels("guess" if each.abstained else "answered").inc()
+
+    def _count(self, classification: Classification) -> None:
+        self._classified.labels(classification.classes[0].code).inc()
+        self._first_probability.observe(classification.classes[0].probability)
+        self._characters.inc(classification.characters)
+        self._unknown_characters.inc(classification.unknown_characters)
+        if classification.abstain_reason is not None:
+            self._abstained.labels(classification.abstain_reason.value).inc()
 
     def serve(self, release: ModelRelease) -> None:
         """Tell which model answers."""

@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 from chassis.message import InvalidMessage, OutMessage
 from paidan.classifier.v1 import classification_pb2, events_pb2
 from paidan.intake.v1 import events_pb2 as intake_pb2
+from services.classifier.application.advise_on_tickets import AdviseOnTicket
 from services.classifier.application.classify_tickets import ClassifyTicket
 from services.classifier.domain.classification import AbstainReason
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 TICKETS = "intake.tickets.v1"
 CLASSIFICATIONS = "classifier.classifications.v1"
+UNSURE = "classifier.unsure.v1"
+"""Submissions on which the model abstained, for the consumer that takes advice on them: our own topic, nobody else's."""
+
 SOURCE = "/paidan/classifier"
 
 _SUBMITTED = intake_pb2.TicketSubmitted.DESCRIPTOR.full_name
@@ -52,8 +56,35 @@ def to_command(message: InMessage) -> ClassifyTicket:
     return ClassifyTicket(cause_id=message.id or message.position, ticket_id=event.ticket_id, text=event.text)
 
 
+def to_question(message: InMessage) -> AdviseOnTicket:
+    """Return the command that asks for advice on the ticket that a `TicketSubmitted` tells of.
+
+    Raises:
+        InvalidMessage: It is not protobuf, or names no ticket.
+    """
+    return AdviseOnTicket(ticket=to_command(message), submit_time=message.time)
+
+
+def passed_on(message: InMessage) -> OutMessage:
+    """Return a submission once more, the same event on the topic of those on which the model abstained."""
+    return OutMessage(
+        id=message.id or message.position,
+        topic=UNSURE,
+        key=message.key,
+        type=message.type,
+        subject=message.subject,
+        time=message.time,
+        data=message.data,
+        content_type=message.content_type,
+        traceparent=message.traceparent,
+    )
+
+
 def to_message(event: TicketClassified, traceparent: str | None) -> OutMessage:
-    """Return the message that tells of a classification; the same cause and model give the same id."""
+    """Return the message that tells of a classification; the same cause and model give the same id.
+
+    Advice is not part of the id: a language model may say something else when it is asked again, and then the first answer stands.
+    """
     payload = events_pb2.TicketClassified(
         ticket_id=event.ticket_id,
         classification=to_proto(event.classification),
@@ -80,8 +111,9 @@ def to_proto(classification: Classification) -> classification_pb2.Classificatio
         abstained=classification.abstained,
         abstain_reason=_REASONS[classification.abstain_reason],
         evidence=[classification_pb2.EvidenceSpan(start=span.start, end=span.end, weight=span.weight) for span in classification.evidence],
-        model_version=classification.model_version,
+        model_version="+".join(filter(None, (classification.model_version, classification.adviser))),
         issue_codes=classification.issues,
         district_code=classification.district or "",
         slots=[classification_pb2.Slot(key=slot.key, value=slot.value, start=slot.start, end=slot.end) for slot in classification.slots],
+        flags=[classification_pb2.Flag(kind=flag.kind, start=flag.start, end=flag.end) for flag in classification.flags],
     )

@@ -30,6 +30,7 @@ _CHARACTERS_AT_ONCE = 20_000
 _MOST_SPANS = 5
 _SURE_IN_A_PART = 0.75
 """From this probability on a part of a text raises a matter of its own. Across writers four of five matters found so are really raised."""
+_LAST_OF_BMP = "\uffff"
 _SPAN_FLOOR = 0.3
 """Share of the strongest character's contribution from which on a character belongs to the evidence."""
 
@@ -135,6 +136,11 @@ class LinearRecogniser:
         return self._release
 
     @property
+    def parameters(self) -> LinearParameters:
+        """Its arrays."""
+        return self._parameters
+
+    @property
     def classes(self) -> Sequence[RequestClass]:
         """Classes that the model knows, in the catalogue's order, `other` last."""
         return self._classes
@@ -233,8 +239,12 @@ def _evidence(row: Row, contributions: NDArray[np.float32], length: int) -> tupl
 
 
 def _characters_known(row: Row, text: str) -> int:
-    """Return how many letters and digits of the text are part of a known n-gram of at least two characters."""
+    """Return how many letters and digits of the text are part of a known n-gram of at least two characters.
+
+    Those beyond the BMP do not count: they all look the same to the model.
+    """
     long = row.ends - row.starts >= 2  # noqa: PLR2004 - a single character says little
     starts, ends = np.maximum(row.starts[long], 0), np.minimum(row.ends[long], len(text))
     depth = np.cumsum(np.bincount(starts, minlength=len(text) + 1) - np.bincount(ends, minlength=len(text) + 1))
-    return sum(text[position].isalnum() for position in np.flatnonzero(depth[: len(text)]).tolist())
+    known = (text[position] for position in np.flatnonzero(depth[: len(text)]).tolist())
+    return sum(character.isalnum() and character <= _LAST_OF_BMP for character in known)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from services.classifier.domain.classification import Classification, best
+from services.classifier.domain.flags import find_flags
 from services.classifier.domain.slots import find_slots
 from services.classifier.domain.text import normalise
 
@@ -26,6 +27,7 @@ def answers(recogniser: Recogniser, texts: Sequence[str], top_k: int) -> list[Cl
             issues=recognition.issues,
             district=recogniser.district(text),
             slots=find_slots(text),
+            flags=find_flags(text),
             model_version=recogniser.release.version,
             characters=(characters := sum(map(str.isalnum, text))),
             unknown_characters=characters - recognition.informative,

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from services.classifier.domain.advice import Advice, AdvicePolicy, Question
     from services.classifier.domain.classification import DistrictCode, ModelRelease, Recognition, RequestClass
     from services.classifier.domain.outcomes import Facts, Label, TicketId
 
@@ -42,6 +43,22 @@ class Models(Protocol):
 
         Raises:
             NoModelError: None is loaded yet.
+        """
+        ...
+
+
+class Adviser(Protocol):
+    """A language model that is asked about texts on which the model abstained."""
+
+    @property
+    def policy(self) -> AdvicePolicy:
+        """Which one it is, and how far it is believed."""
+        ...
+
+    def advise(self, questions: Sequence[Question], classes: Sequence[RequestClass]) -> list[Advice | None]:
+        """Return its checked answer to each question, in their order, or None where there is none that can be used.
+
+        Returns within a bounded time and never raises, whatever the language model does.
         """
         ...
 

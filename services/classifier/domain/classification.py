@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from services.classifier.domain.flags import Flag
+
 ClassCode = NewType("ClassCode", str)
 DistrictCode = NewType("DistrictCode", str)
 ModelVersion = NewType("ModelVersion", str)
@@ -114,6 +116,8 @@ class Classification:
         model_version: Which model answered.
         characters: How many letters and digits the text has.
         unknown_characters: How many of them are no part of anything that the model knows.
+        flags: What makes the request urgent or its writer angry, in the order of the text.
+        adviser: Which language model's advice the answer takes up; empty if none's.
     """
 
     classes: tuple[ClassProbability, ...]
@@ -125,6 +129,8 @@ class Classification:
     model_version: ModelVersion
     characters: int = 0
     unknown_characters: int = 0
+    flags: tuple[Flag, ...] = ()
+    adviser: str = ""
 
     @property
     def abstained(self) -> bool:

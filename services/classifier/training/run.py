@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -59,6 +60,9 @@ CANDIDATES = (
 )
 
 
+_LEAST_TEXTS = 5
+
+
 class UnknownLabelError(Exception):
     """A text has a class that is not among those to be learnt, or none.
 
@@ -71,6 +75,25 @@ class UnknownLabelError(Exception):
         super().__init__(f"label {label!r} of {text!r} is not among the classes")
         self.label = label
         self.text = text
+
+
+class TooLittleDataError(Exception):
+    """There is too little to learn from: models that leave a part of the texts out need each class in the rest."""
+
+    def __init__(self) -> None:
+        super().__init__(f"too little to learn from: at least two classes must have {_LEAST_TEXTS} texts each")
+
+
+class UnlabelledError(Exception):
+    """A text has no label to judge an answer by.
+
+    Attributes:
+        text_id: The text's id, or its position in its file.
+    """
+
+    def __init__(self, text_id: str) -> None:
+        super().__init__(f"text {text_id!r} has no `label`")
+        self.text_id = text_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +178,7 @@ def train(request: TrainingRequest, *, now: datetime, step: Callable[[str], None
     Raises:
         UnreadableDataError: A file is not understood.
         UnknownLabelError: A text's class is not among those to be learnt.
+        TooLittleDataError: There are too few texts.
     """
     step("read texts")
     examples = read_examples(request.data)
@@ -209,6 +233,7 @@ def evaluate_across_writers(request: TrainingRequest, step: Callable[[str], None
     Raises:
         UnreadableDataError: A file is not understood.
         UnknownLabelError: A text's class is not among those to be learnt.
+        TooLittleDataError: There are too few texts.
     """
     examples = read_examples(request.data)
     tried = _try_candidates(request, examples, step)
@@ -309,6 +334,9 @@ def _material(examples: Sequence[Example], known: World, settings: Settings) -> 
     for example in (*examples, *known.phrases):
         if example.label not in labels:
             raise UnknownLabelError(example.label, example.text[:40])
+    often = [label for label, texts in Counter(example.label for example in examples).items() if texts >= _LEAST_TEXTS]
+    if len(often) < 2:  # noqa: PLR2004 - one class leaves nothing to tell apart
+        raise TooLittleDataError
     return Material(examples, known.phrases, labels, settings)
 
 
@@ -335,9 +363,13 @@ def evaluate_model(folder: Path, data: Sequence[Path]) -> dict[str, Any]:
         NoModelError: There is no model in the folder.
         ModelDamagedError: The model must not be served.
         UnreadableDataError: A file is not understood.
+        UnlabelledError: A text has no label.
     """
     recogniser = ModelFolder(folder).load()
     examples = read_examples(data)
+    for example in examples:
+        if not example.label:
+            raise UnlabelledError(example.id)
     given = answers(recogniser, [example.text for example in examples], len(recogniser.classes))
     judged = [
         Answer(example, tuple(each.code for each in answer.classes[:5]), answer.classes[0].probability, abstained=answer.abstained)

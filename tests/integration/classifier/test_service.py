@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.request import urlopen
 
@@ -23,6 +25,7 @@ from paidan.intake.v1 import events_pb2 as intake_pb2
 from services.classifier.adapters.sql import ClassifierUnitOfWork, model_release
 from services.classifier.application.record_release import record_release
 from tests.integration.classifier.conftest import running
+from tests.integration.classifier.endpoint import serving
 from tests.unit.classifier.builders import NOW, release, save_model, shifted, some_parameters
 
 if TYPE_CHECKING:
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy import Engine
+
+    from paidan.classifier.v1 import classification_pb2
+    from tests.integration.classifier.endpoint import Exchange
 
 NOBODY = "127.0.0.1:1"
 
@@ -63,15 +69,16 @@ class Tickets:
     def __init__(self, bootstrap: str) -> None:
         self._producer = Producer({"bootstrap_servers": bootstrap}, client_id="test")
 
-    def submit(self, *texts: str) -> list[str]:
-        """Tell of a ticket for each text; returns their ids."""
+    def submit(self, *texts: str, age: timedelta = timedelta(0)) -> list[str]:
+        """Tell of a ticket for each text, submitted so long ago; returns their ids."""
         ids = [str(uuid.uuid4()) for _ in texts]
         for ticket_id, words in zip(ids, texts, strict=True):
-            self.send(ticket_id, intake_pb2.TicketSubmitted(ticket_id=ticket_id, text=words).SerializeToString(), f"message of {ticket_id}")
+            data = intake_pb2.TicketSubmitted(ticket_id=ticket_id, text=words).SerializeToString()
+            self.send(ticket_id, data, f"message of {ticket_id}", datetime.now(UTC) - age)
         return ids
 
-    def send(self, key: str, data: bytes, message_id: str) -> None:
-        message = proto_message("intake.tickets.v1", key, intake_pb2.TicketSubmitted(), time=NOW, message_id=message_id)
+    def send(self, key: str, data: bytes, message_id: str, submit_time: datetime = NOW) -> None:
+        message = proto_message("intake.tickets.v1", key, intake_pb2.TicketSubmitted(), time=submit_time, message_id=message_id)
         assert self._producer.send([(message.topic, key, data, message.headers("/paidan/intake"))]) == [None]
 
     def close(self) -> None:
@@ -103,6 +110,10 @@ def classifications_of(bootstrap: str, ids: list[str]) -> dict[str, InMessage]:
     """Return the classification of each ticket, once all are there."""
     messages = read_until(bootstrap, "classifier.classifications.v1", lambda read: set(ids) <= {message.key for message in read})
     return {message.key: message for message in messages if message.key in ids}
+
+
+def answer_of(message: InMessage) -> classification_pb2.Classification:
+    return events_pb2.TicketClassified.FromString(message.data).classification
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
@@ -210,3 +221,49 @@ def test_what_is_not_committed_is_not_remembered(database: Database) -> None:
         record_release(uow, release(), NOW)
 
     assert database.versions() == set()
+
+
+def test_what_is_sure_does_not_wait_for_a_slow_language_model_and_its_advice_comes_when_it_is_there(
+    database: Database, kafka_bootstrap: str, tickets: Tickets, model_folder: Path, tmp_path: Path
+) -> None:
+    with serving() as endpoint:
+        answering = threading.Event()
+
+        def when_told(exchange: Exchange) -> None:
+            answering.wait(10)
+            exchange.say({"class": "power_supply", "confidence": 0.95, "evidence": "一天黑三回"})
+
+        endpoint.behave = when_told
+        environment = {
+            "KAFKA_BOOTSTRAP": kafka_bootstrap,
+            "DATABASE_URL": database.url,
+            "PAIDAN_CLASSIFIER_LLM_BASE_URL": endpoint.base_url,
+            "PAIDAN_CLASSIFIER_LLM_MODEL": "some-model",
+            "PAIDAN_CLASSIFIER_LLM_KEY": "sk-a-very-secret-key",
+            "PAIDAN_CLASSIFIER_LLM_TIMEOUT": "PT8S",
+            "PAIDAN_CLASSIFIER_LLM_ANSWER_WITHIN": "PT60S",
+        }
+        with running(model_folder, tmp_path / "log", environment) as service:
+            unsure = tickets.submit("厂里一天黑三回,机器开不动13812345678")
+            asked = eventually(lambda: len(endpoint.exchanges) == 1)
+            sure = classifications_of(kafka_bootstrap, tickets.submit("停电"))
+            asked_still = len(endpoint.exchanges) == 1 and not answering.is_set()
+            answering.set()
+            advised = classifications_of(kafka_bootstrap, unsure)
+
+            endpoint.behave = lambda exchange: exchange.send(b"{}", status=500)
+            left_alone = classifications_of(kafka_bootstrap, failing := tickets.submit("厂里一天黑三回,机器开不动"))
+            late = classifications_of(kafka_bootstrap, waited := tickets.submit("厂里一天黑三回,机器开不动", age=timedelta(seconds=55)))
+            metrics = urlopen(f"http://{service.metrics_address}/metrics", timeout=5).read().decode()
+
+    assert asked
+    assert asked_still
+    assert [answer_of(message).classes[0].class_code for message in sure.values()] == ["power_supply"]
+    (answer,) = (answer_of(advised[ticket_id]) for ticket_id in unsure)
+    assert (answer.classes[0].class_code, answer.abstained) == ("power_supply", False)
+    assert answer.model_version == "20261123-abcdef01+some-model"
+    assert [answer_of(told[ticket_id]).abstained for told, ticket_id in ((left_alone, failing[0]), (late, waited[0]))] == [True, True]
+    assert "13812345678" not in endpoint.exchanges[0].text
+    assert 'paidan_classifier_llm_questions_total{outcome="late"} 1.0' in metrics
+    assert 'paidan_classifier_llm_questions_total{outcome="http_error"} 1.0' in metrics
+    assert "sk-a-very-secret-key" not in (tmp_path / "log").read_text()

@@ -11,6 +11,7 @@ from paidan.intake.v1 import events_pb2 as intake_pb2
 from services.classifier.adapters.events import tells_of_submission, to_command, to_message, to_proto
 from services.classifier.domain.classification import AbstainReason, ClassCode, DistrictCode, ModelVersion, Slot
 from services.classifier.domain.events import TicketClassified
+from services.classifier.domain.flags import Flag, FlagKind
 from tests.unit.classifier.builders import NOW, classification
 
 
@@ -91,6 +92,7 @@ def test_an_answer_travels_whole() -> None:
         issues=(ClassCode("power_supply"), ClassCode("fee_burden")),
         district=DistrictCode("500120"),
         slots=(Slot("amount", "860000元", 3, 6),),
+        flags=(Flag(FlagKind.DEADLINE_NEAR, 1, 5),),
     )
 
     proto = to_proto(answer)
@@ -101,6 +103,7 @@ def test_an_answer_travels_whole() -> None:
     assert list(proto.issue_codes) == ["power_supply", "fee_burden"]
     assert proto.district_code == "500120"
     assert [(slot.key, slot.value, slot.start, slot.end) for slot in proto.slots] == [("amount", "860000元", 3, 6)]
+    assert [(flag.kind, flag.start, flag.end) for flag in proto.flags] == [("deadline_near", 1, 5)]
     assert [(span.start, span.end, span.weight) for span in proto.evidence] == [(0, 2, 0.5)]
 
 

@@ -61,7 +61,25 @@ def test_of_several_files_each_stands_for_a_writer(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "content", "record"),
-    [("x.jsonl", '{"text": "a"}\n{', 2), ("x.jsonl", "[1]", 1), ("x.csv", "label\nx\n", 1), ("x.txt", "停电", 1)],
+    [
+        ("x.jsonl", '{"text": "a"}\n{', 2),
+        ("x.jsonl", "[1]", 1),
+        ("x.jsonl", "[" * 100_000, 1),
+        ("x.jsonl", "", 1),
+        ("x.jsonl", "\n\n", 1),
+        ("x.jsonl", '{"text": 5}', 1),
+        ("x.jsonl", '{"text": "a", "label": ["b"]}', 1),
+        ("x.jsonl", '{"text": "a", "label": true}', 1),
+        ("x.jsonl", '{"text": "a", "alt": 5}', 1),
+        ("x.jsonl", '{"text": "a"}\n{"text": "a", "weight": "heavy"}', 2),
+        ("x.jsonl", '{"text": "a", "weight": NaN}', 1),
+        ("x.jsonl", '{"text": "a", "weight": -1}', 1),
+        ("x.csv", "", 1),
+        ("x.csv", "label\nx\n", 1),
+        ("x.csv", f"text,label\na,b\n{'a' * 200_000},c\n", 2),
+        ("x.jsonl.gz", '{"text": "a"}', 1),
+        ("x.txt", "停电", 1),
+    ],
 )
 def test_what_is_not_understood_is_named(tmp_path: Path, name: str, content: str, record: int) -> None:
     file = tmp_path / name
@@ -71,6 +89,40 @@ def test_what_is_not_understood_is_named(tmp_path: Path, name: str, content: str
         read_examples([file])
 
     assert unreadable.value.line == record
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b'{"text": "\xff"}'])
+def test_what_is_not_utf_8_is_named(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "x.jsonl"
+    file.write_bytes(content)
+
+    with pytest.raises(UnreadableDataError, match="UTF-8"):
+        read_examples([file])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.jsonl", '\ufeff{"text": "停电", "label": "a"}\r\n{"text": "欠款", "label": "b"}\r\n'),
+        ("x.csv", "\ufefftext,label\r\n停电,a\r\n欠款,b\r\n"),
+        ("x.tsv", "\ufefftext\tlabel\n停电\ta\n欠款\tb"),
+    ],
+)
+def test_byte_order_marks_and_line_ends_of_windows_make_no_difference(tmp_path: Path, name: str, content: str) -> None:
+    file = tmp_path / name
+    file.write_bytes(content.encode())
+
+    assert [(example.text, example.label) for example in read_examples([file])] == [("停电", "a"), ("欠款", "b")]
+
+
+def test_a_line_of_a_megabyte_is_read_and_half_a_surrogate_pair_keeps_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "x.jsonl"
+    file.write_text(f'{{"text": "{"停电" * 200_000}"}}\n{{"text": "\\ud83d停", "id": "\\udfff"}}\n', encoding="utf-8")
+
+    long, broken = read_examples([file])
+
+    assert len(long.text) == 400_000
+    assert (broken.text, broken.id) == ("\ufffd停", "\ufffd")
 
 
 def test_the_hash_of_files_does_not_depend_on_their_order_but_on_every_byte(tmp_path: Path) -> None:

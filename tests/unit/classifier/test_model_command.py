@@ -24,7 +24,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def texts(tmp_path: Path) -> Path:
     file = tmp_path / "texts.jsonl"
     records = [
-        {"id": "first", "text": "璧山的厂停电三次，损失86万元", "label": "power_supply", "style": "terse"},
+        {"id": "first", "text": "璧山的厂停电三次，损失86万元，产线停了", "label": "power_supply", "style": "terse"},
         {"text": "", "label": "other"},
     ]
     file.write_text("\n".join(json.dumps(record, ensure_ascii=False) for record in records), encoding="utf-8")
@@ -42,7 +42,8 @@ def test_predictions_come_one_a_line_in_the_order_of_the_texts(model: Path, text
     assert (first["abstained"], first["reason"], first["district"]) == (False, None, "500120")
     assert first["issues"][0] == "power_supply"
     assert first["slots"] == [{"key": "amount", "value": "860000元", "start": 11, "end": 15}]
-    assert all(0 <= span["start"] < span["end"] <= 15 for span in first["evidence"])
+    assert first["flags"] == [{"kind": "production_stopped", "start": 16, "end": 20}]
+    assert all(0 <= span["start"] < span["end"] <= 20 for span in first["evidence"])
     assert (second["id"], second["abstained"], second["reason"]) == ("1", True, "too_little")
 
 
@@ -51,6 +52,7 @@ def test_predictions_for_people_name_class_and_probability(model: Path, texts: P
 
     assert "power_supply" in result.stdout
     assert "? too_little" in result.stdout
+    assert "! production_stopped" in result.stdout
 
 
 def test_a_model_is_judged_in_words_and_in_json(model: Path, texts: Path) -> None:
@@ -92,3 +94,50 @@ def test_a_label_that_is_not_in_the_catalogue_says_what_to_do(tmp_path: Path) ->
 
     assert result.exit_code == 1
     assert "--labels data" in result.output
+
+
+BROKEN = {
+    "empty": b"",
+    "no text": '{"txt": "停电"}'.encode(),
+    "not json": b'{"text": ',
+    "not utf-8": b"\xff\xfe",
+    "too deep": b"[" * 100_000,
+    "no label": '{"text": "停电"}\n'.encode(),
+    "too little": '{"text": "停电", "label": "power_supply"}\n'.encode(),
+}
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate", "train"])
+@pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN.keys())
+def test_broken_files_give_an_error_that_names_them_and_no_traceback(tmp_path: Path, model: Path, command: str, content: bytes) -> None:
+    file = tmp_path / "x[bold].jsonl"
+    file.write_bytes(content)
+    where = ["--out", str(tmp_path / "out"), "--labels", "data"] if command == "train" else ["--model", str(model)]
+
+    result = run(app, [command, "--data", str(file), *where])
+
+    assert isinstance(result.exception, SystemExit | None)
+    assert "Traceback" not in result.output
+    assert result.exit_code == 0 or "错误 error" in result.output
+
+
+def test_ids_that_come_twice_are_pointed_out_and_every_line_is_answered(tmp_path: Path, model: Path) -> None:
+    file = tmp_path / "x.jsonl"
+    file.write_text('{"id": 1, "text": "停电"}\r\n{"id": 1, "text": "贷款"}\r\n', encoding="utf-8-sig")
+
+    result = run(app, ["predict", "--data", str(file), "--model", str(model), "--json"])
+
+    assert [json.loads(line)["id"] for line in result.stdout.splitlines()] == ["1", "1"]
+    assert "come more than once" in result.stderr
+
+
+def test_two_classes_of_five_texts_are_enough_to_train(tmp_path: Path) -> None:
+    file = tmp_path / "x.jsonl"
+    records = [
+        {"text": f"{words}{number}", "label": label} for label, words in (("a", "停电三次"), ("b", "贷款不批")) for number in range(5)
+    ]
+    file.write_text("\n".join(json.dumps(record, ensure_ascii=False) for record in records), encoding="utf-8")
+
+    result = run(app, ["train", "--data", str(file), "--out", str(tmp_path / "model"), "--labels", "data"])
+
+    assert result.exit_code == 0

@@ -24,21 +24,23 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)paidan/classifier/v1/classification.proto\x12\x14paidan.classifier.v1\";\n\x10\x43lassProbability\x12\x12\n\nclass_code\x18\x01 \x01(\t\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\":\n\x0c\x45videnceSpan\x12\r\n\x05start\x18\x01 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x05\x12\x0e\n\x06weight\x18\x03 \x01(\x01\">\n\x04Slot\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\r\n\x05start\x18\x03 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x04 \x01(\x05\"\xbd\x02\n\x0e\x43lassification\x12\x37\n\x07\x63lasses\x18\x01 \x03(\x0b\x32&.paidan.classifier.v1.ClassProbability\x12\x11\n\tabstained\x18\x02 \x01(\x08\x12;\n\x0e\x61\x62stain_reason\x18\x03 \x01(\x0e\x32#.paidan.classifier.v1.AbstainReason\x12\x34\n\x08\x65vidence\x18\x04 \x03(\x0b\x32\".paidan.classifier.v1.EvidenceSpan\x12\x15\n\rmodel_version\x18\x05 \x01(\t\x12\x13\n\x0bissue_codes\x18\x06 \x03(\t\x12\x15\n\rdistrict_code\x18\x07 \x01(\t\x12)\n\x05slots\x18\x08 \x03(\x0b\x32\x1a.paidan.classifier.v1.Slot*\x8a\x01\n\rAbstainReason\x12\x1e\n\x1a\x41\x42STAIN_REASON_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41\x42STAIN_REASON_UNSURE\x10\x01\x12\x1f\n\x1b\x41\x42STAIN_REASON_OUT_OF_SCOPE\x10\x02\x12\x1d\n\x19\x41\x42STAIN_REASON_TOO_LITTLE\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)paidan/classifier/v1/classification.proto\x12\x14paidan.classifier.v1\";\n\x10\x43lassProbability\x12\x12\n\nclass_code\x18\x01 \x01(\t\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\":\n\x0c\x45videnceSpan\x12\r\n\x05start\x18\x01 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x05\x12\x0e\n\x06weight\x18\x03 \x01(\x01\">\n\x04Slot\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\r\n\x05start\x18\x03 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x04 \x01(\x05\"0\n\x04\x46lag\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x03 \x01(\x05\"\xe8\x02\n\x0e\x43lassification\x12\x37\n\x07\x63lasses\x18\x01 \x03(\x0b\x32&.paidan.classifier.v1.ClassProbability\x12\x11\n\tabstained\x18\x02 \x01(\x08\x12;\n\x0e\x61\x62stain_reason\x18\x03 \x01(\x0e\x32#.paidan.classifier.v1.AbstainReason\x12\x34\n\x08\x65vidence\x18\x04 \x03(\x0b\x32\".paidan.classifier.v1.EvidenceSpan\x12\x15\n\rmodel_version\x18\x05 \x01(\t\x12\x13\n\x0bissue_codes\x18\x06 \x03(\t\x12\x15\n\rdistrict_code\x18\x07 \x01(\t\x12)\n\x05slots\x18\x08 \x03(\x0b\x32\x1a.paidan.classifier.v1.Slot\x12)\n\x05\x66lags\x18\t \x03(\x0b\x32\x1a.paidan.classifier.v1.Flag*\x8a\x01\n\rAbstainReason\x12\x1e\n\x1a\x41\x42STAIN_REASON_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41\x42STAIN_REASON_UNSURE\x10\x01\x12\x1f\n\x1b\x41\x42STAIN_REASON_OUT_OF_SCOPE\x10\x02\x12\x1d\n\x19\x41\x42STAIN_REASON_TOO_LITTLE\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'paidan.classifier.v1.classification_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ABSTAINREASON']._serialized_start=573
-  _globals['_ABSTAINREASON']._serialized_end=711
+  _globals['_ABSTAINREASON']._serialized_start=666
+  _globals['_ABSTAINREASON']._serialized_end=804
   _globals['_CLASSPROBABILITY']._serialized_start=67
   _globals['_CLASSPROBABILITY']._serialized_end=126
   _globals['_EVIDENCESPAN']._serialized_start=128
   _globals['_EVIDENCESPAN']._serialized_end=186
   _globals['_SLOT']._serialized_start=188
   _globals['_SLOT']._serialized_end=250
-  _globals['_CLASSIFICATION']._serialized_start=253
-  _globals['_CLASSIFICATION']._serialized_end=570
+  _globals['_FLAG']._serialized_start=252
+  _globals['_FLAG']._serialized_end=300
+  _globals['_CLASSIFICATION']._serialized_start=303
+  _globals['_CLASSIFICATION']._serialized_end=663
 # @@protoc_insertion_point(module_scope)

@@ -142,6 +142,38 @@ class Slot(_message.Message):
 Global___Slot: _TypeAlias = Slot  # noqa: Y015
 
 @_typing.final
+class Flag(_message.Message):
+    """A reason to hurry, or to take care, that the text gives in plain words. A text without one may be urgent all the same."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """What it is: `production_stopped` (production or building stands still), `deadline_near` (something ends within days), `strong_complaint` (anger, or
+    sent from one to the other) or `petition_threat` (petitioning in person, the press, sit-ins).
+    """
+    start: _builtins.int
+    """First character of the words that say so, from 0, in Unicode code points."""
+    end: _builtins.int
+    """One past the last character."""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        start: _builtins.int = ...,
+        end: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "kind", b"kind", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Flag: _TypeAlias = Flag  # noqa: Y015
+
+@_typing.final
 class Classification(_message.Message):
     """The answer."""
 
@@ -155,12 +187,15 @@ class Classification(_message.Message):
     ISSUE_CODES_FIELD_NUMBER: _builtins.int
     DISTRICT_CODE_FIELD_NUMBER: _builtins.int
     SLOTS_FIELD_NUMBER: _builtins.int
+    FLAGS_FIELD_NUMBER: _builtins.int
     abstained: _builtins.bool
     """True if the model would rather have a person decide. A sure `other` is an answer: the text is known to be out of scope."""
     abstain_reason: Global___AbstainReason.ValueType
     """Why it abstained."""
     model_version: _builtins.str
-    """Version of the model that answered."""
+    """Version of the model that answered. Where a language model's advice was taken up, `+` and its name follow; the first class's probability is
+    then what it says of itself and not calibrated.
+    """
     district_code: _builtins.str
     """Code of the district that the text names, in force or not; empty if it names none."""
     @_builtins.property
@@ -179,6 +214,10 @@ class Classification(_message.Message):
     def slots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Slot]:
         """Values that the text names, in their order in the text."""
 
+    @_builtins.property
+    def flags(self) -> _containers.RepeatedCompositeFieldContainer[Global___Flag]:
+        """What makes the request urgent or its writer angry, each kind at most once, in the order of the text. Nothing is decided by it."""
+
     def __init__(
         self,
         *,
@@ -190,10 +229,11 @@ class Classification(_message.Message):
         issue_codes: _abc.Iterable[_builtins.str] | None = ...,
         district_code: _builtins.str = ...,
         slots: _abc.Iterable[Global___Slot] | None = ...,
+        flags: _abc.Iterable[Global___Flag] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abstain_reason", b"abstain_reason", "abstained", b"abstained", "classes", b"classes", "district_code", b"district_code", "evidence", b"evidence", "issue_codes", b"issue_codes", "model_version", b"model_version", "slots", b"slots"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abstain_reason", b"abstain_reason", "abstained", b"abstained", "classes", b"classes", "district_code", b"district_code", "evidence", b"evidence", "flags", b"flags", "issue_codes", b"issue_codes", "model_version", b"model_version", "slots", b"slots"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -20,8 +20,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class TicketClassified(_message.Message):
-    """A ticket's text was classified. The event id is derived from the input event's id and the model version, so that a repeated
-    classification is recognised downstream.
+    """A ticket's text was classified. The event id is derived from the input event's id and the version of our own model, so that a repeated
+    classification is recognised downstream; a language model's advice does not change it.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
