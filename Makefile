@@ -6,7 +6,7 @@ BREAKING_BASE ?= $(shell git describe --tags --abbrev=0 2>/dev/null || git rev-p
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup model demo up test test-fast test-fault check lint format types fences proto gen gen-check docs-check bench clean
+.PHONY: help setup model demo up test test-fast test-fault tools check lint format types fences proto gen gen-check docs-check bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,11 +34,14 @@ demo: setup ## The main job on real parts: 67 requests from a portal to the righ
 up: setup ## Start everything and keep it running until Ctrl-C
 	@$(BIN)/paidan up
 
-test: setup ## Tests on a real Kafka and a real PostgreSQL that the run starts itself; those that kill processes are `test-fault`
-	@$(BIN)/python -m pytest -m "not fault"
+test: setup ## All tests, on a real Kafka and a real PostgreSQL that the run starts itself
+	@$(BIN)/python -m pytest
 
-test-fault: setup ## Kill services, broker and database at named points under load, and show that the checks have teeth (10 minutes)
+test-fault: setup ## Of these the ones that kill services, broker and database under load, and show that the checks have teeth
 	@$(BIN)/python -m pytest tests/fault
+
+tools: ## Debian packages that tests use where they are there (kcat); needs root
+	@command -v kcat >/dev/null || { apt-get -qq update && apt-get -qq install -y --no-install-recommends kcat >/dev/null; }
 
 test-fast: setup ## Unit and property tests only; no sockets
 	@$(BIN)/python -m pytest tests/unit tests/property

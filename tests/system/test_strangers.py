@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
+import sys
 import time
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 
     Units = Callable[[str], Unit]
 
+README = Path(__file__).parents[2] / "README.md"
 _TIMEOUT = 20
 _RECEIPTS = "receipts.jtysw.v1"
 
@@ -51,6 +56,25 @@ def test_a_client_that_knows_only_reflection_submits_a_ticket_and_watches_it(cit
     assert (submitted.duplicate, again.duplicate) == (False, True)
     assert again.ticket.ticket_id == submitted.ticket.ticket_id
     assert [kind for kind in told if kind != "due_time_set"] == ["submitted", "dispatched", "accepted"]
+
+
+def test_buf_curl_submits_as_the_readme_shows(city: City, portal: Portal) -> None:
+    command = re.search(r"^\.venv/bin/(buf curl .+?SubmitTicket)$", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    assert command is not None
+    _, token = dict(portal.metadata)["authorization"].split(" ")
+    shown = command.group(1).replace("127.0.0.1:50051", city.stack.services["intake"].address).replace("my-1", uuid.uuid4().hex)
+
+    said = subprocess.run(
+        ["sh", "-c", str(Path(sys.executable).with_name("buf")) + shown.removeprefix("buf")],
+        env={**os.environ, "TOKEN": token},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert said.returncode == 0, said.stderr
+    assert portal.until(json.loads(said.stdout)["ticket"]["ticketId"], "DISPATCHED").lead_unit
 
 
 def test_every_service_tells_of_itself(city: City) -> None:
