@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _POLL_MS = 200
-_GATHER_MS = 20
+_GATHER_MS = 50
 _CLOSE_MS = 1_000
 _LEAD = "UNIT_ROLE_LEAD"
 _LEAD_BYTES = _LEAD.encode()

@@ -33,6 +33,7 @@ _OBJECTS_BETWEEN_COLLECTIONS = 20_000
 _M_ARENA_MAX = -8
 """The number by which glibc knows the parameter: https://man7.org/linux/man-pages/man3/mallopt.3.html"""
 _ARENAS = 2
+_TRIM_INTERVAL = timedelta(seconds=20)
 
 
 class Component(Protocol):
@@ -88,12 +89,13 @@ def run(components: Sequence[Component], stop: threading.Event, *, grace: timede
     Raises:
         BaseException: What the first failing component raised.
     """
-    _settle_memory()
+    libc = ctypes.CDLL(None)
+    _settle_memory(libc)
     running = [_Running(component, stop) for component in components]
     for each in running:
         each.thread.start()
     log.info("started", components=[each.name for each in running])
-    stop.wait()
+    _wait(stop, libc)
     _drain(running, grace)
     log.info("stopped")
     for each in running:
@@ -101,18 +103,24 @@ def run(components: Sequence[Component], stop: threading.Event, *, grace: timede
             raise each.failure
 
 
-def _settle_memory() -> None:
+def _settle_memory(libc: ctypes.CDLL) -> None:
     """Spare the garbage collector what was loaded so far, let it look less often, and let threads share their heaps.
 
     Batches make tens of thousands of objects that die by themselves; by its defaults the collector would walk them every 700. The C library
     would give each of some thirty threads, up to eight for a core, a heap of its own, and each keeps what its busiest moment needed.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_ARENA_MAX, _ARENAS)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(_M_ARENA_MAX, _ARENAS)
     gc.collect()
     gc.freeze()
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, 20, 20)
+
+
+def _wait(stop: threading.Event, libc: ctypes.CDLL) -> None:
+    """Wait for the end; meanwhile give back to the system now and then what a flood needed and nothing uses any more."""
+    while not stop.wait(_TRIM_INTERVAL.total_seconds()):
+        if hasattr(libc, "malloc_trim"):
+            libc.malloc_trim(0)
 
 
 def _drain(running: Sequence[_Running], grace: timedelta) -> None:

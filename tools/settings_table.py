@@ -66,10 +66,16 @@ def _default(field: FieldInfo) -> str:
 def sections() -> dict[str, str]:
     """Return the document's generated sections."""
     common = frozenset(ServiceSettings.model_fields)
+
+    def own(service: str) -> str:
+        settings = settings_of(service)
+        inherited = common - settings.__annotations__.keys()
+        return table(_HEADER, rows(settings, without=inherited))
+
     return {
         "settings common": table(_HEADER, rows(ServiceSettings)),
         "settings kafka": table(_HEADER, rows(KafkaSettings)),
-        **{f"settings {service}": table(_HEADER, rows(settings_of(service), without=common)) for service in SERVICES},
+        **{f"settings {service}": own(service) for service in SERVICES},
     }
 
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from services.classifier.application.ports import Adviser
     from services.classifier.settings import ClassifierSettings
 
-_PATIENCE = timedelta(seconds=1)
+_LEARNING_BATCH = 2000
 """Nobody waits for what is learnt: few large transactions instead of many small ones, so that the hot path keeps the processor."""
 
 
@@ -148,8 +148,8 @@ def _learning(
             group=GROUP,
             client_options=options,
             metrics=common,
-            batch=settings.consumer_batch,
-            linger=_PATIENCE,
+            batch=_LEARNING_BATCH,
+            linger=settings.classifier_learn_linger,
             session_timeout=settings.consumer_session_timeout,
         ),
         Timer("forget-outcomes", timedelta(minutes=10), forget),

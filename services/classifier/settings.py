@@ -23,6 +23,12 @@ class ClassifierSettings(ServiceSettings):
         description="Folder with the catalogue's files: who leads for which class, to learn from what units keep and return.",
     )
     classifier_learn: bool = Field(default=True, description="Take in what becomes of tickets, to learn from it.")
+    classifier_learn_linger: timedelta = Field(
+        timedelta(seconds=4),
+        ge=timedelta(0),
+        le=timedelta(seconds=6),
+        description="How long the brokers gather what becomes of tickets before it is taken in together.",
+    )
     classifier_outcome_retention: timedelta = Field(
         timedelta(days=400), description="How long texts and outcomes of tickets are kept after the last thing that happened to them."
     )

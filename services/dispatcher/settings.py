@@ -9,9 +9,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from chassis.settings import SECOND, ServiceSettings
-from services.dispatcher.domain.values import Policy
-
-_MINUTE = timedelta(minutes=1)
+from services.dispatcher.domain.values import MINUTE, Policy
 
 
 class DispatcherSettings(ServiceSettings):
@@ -49,7 +47,8 @@ class DispatcherSettings(ServiceSettings):
     catch_up_grace: timedelta = Field(
         2 * SECOND,
         validation_alias="PAIDAN_DISPATCHER_CATCH_UP_GRACE",
-        description="Least time that a classification is waited for after a ticket was read late, as after an outage.",
+        description="Least time that a classification is waited for after a ticket was read late, as after an outage, "
+        "while its minute can be kept.",
     )
     guard_interval: timedelta = Field(
         SECOND / 2,
@@ -71,7 +70,7 @@ class DispatcherSettings(ServiceSettings):
 
     @model_validator(mode="after")
     def _ladder_fits_the_minute(self) -> Self:
-        if not timedelta(0) < self.rules_after < self.fallback_after <= _MINUTE - 5 * SECOND:
+        if not timedelta(0) < self.rules_after < self.fallback_after <= MINUTE - 5 * SECOND:
             message = (
                 "PAIDAN_DISPATCHER_RULES_AFTER must come before PAIDAN_DISPATCHER_FALLBACK_AFTER, and that 5 s before the minute is over"
             )

@@ -12,6 +12,10 @@ from chassis.settings import ServiceSettings
 class IntakeSettings(ServiceSettings):
     """Settings of intake."""
 
+    consumer_linger: timedelta = Field(
+        timedelta(milliseconds=400),
+        description="How long the brokers gather messages before they hand them over together; a change is shown that much later.",
+    )
     watch_interval: timedelta = Field(
         timedelta(milliseconds=250),
         validation_alias="PAIDAN_INTAKE_WATCH_INTERVAL",
@@ -30,7 +34,7 @@ class IntakeSettings(ServiceSettings):
         description="Most submissions in one transaction.",
     )
     submit_pace: timedelta = Field(
-        timedelta(milliseconds=20),
+        timedelta(milliseconds=40),
         validation_alias="PAIDAN_INTAKE_SUBMIT_PACE",
         description="Least time between two such transactions; a submission that comes alone does not wait for it.",
     )

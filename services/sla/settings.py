@@ -21,6 +21,13 @@ _NOTICES = Path(__file__).parents[2] / "catalogue" / "calendar" / "notices.json"
 class SlaSettings(ServiceSettings):
     """Settings of the SLA service."""
 
+    consumer_linger: timedelta = Field(
+        timedelta(milliseconds=400), description="How long the brokers gather messages before they hand them over together."
+    )
+    relay_pace: timedelta = Field(
+        timedelta(milliseconds=200),
+        description="Least time between two readings of the outbox; a message that comes alone does not wait for it.",
+    )
     notices: Path = Field(
         _NOTICES,
         validation_alias="PAIDAN_SLA_NOTICES",

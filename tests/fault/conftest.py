@@ -30,6 +30,7 @@ _BRISK = {
     "PAIDAN_INTAKE_SUBMIT_PACE": "PT0S",
     "PAIDAN_RELAY_PACE": "PT0S",
     "PAIDAN_CONSUMER_LINGER": "PT0.005S",
+    "PAIDAN_CLASSIFIER_LEARN_LINGER": "PT0.1S",
 }
 """Small rounds: each ticket meets more points at which a service may die, in more orders."""
 

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="package")
 def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[City]:
-    with open_city(tmp_path_factory.mktemp("system")) as opened:
-        yield opened
+    with pytest.MonkeyPatch.context() as environment:
+        # What is learnt is waited for by tests alone.
+        environment.setenv("PAIDAN_CLASSIFIER_LEARN_LINGER", "PT0.2S")
+        with open_city(tmp_path_factory.mktemp("system")) as opened:
+            yield opened
 
 
 @pytest.fixture

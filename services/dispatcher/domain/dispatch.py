@@ -127,7 +127,7 @@ class Dispatch:
             return ()
         self.ticket = ticket
         self.state = State.PENDING
-        self.next_action_time = max(ticket.submit_time + policy.rules_after, now + policy.catch_up_grace)
+        self.next_action_time = max(ticket.submit_time + policy.rules_after, now + policy.grace(late=now - ticket.submit_time))
         early, self.early = self.early, ()
         return early
 

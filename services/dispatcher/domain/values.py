@@ -19,6 +19,9 @@ DUTY_DESK = UnitCode("dutydesk")
 OTHER = ClassCode("other")
 """The classifier's label for what belongs to none of the catalogue's classes."""
 
+MINUTE = timedelta(minutes=1)
+"""What is promised from a submission to the push."""
+
 # China has had no daylight saving time since 1991, so that a fixed offset is Asia/Shanghai for every ticket that there can be.
 BEIJING = timezone(timedelta(hours=8), "Asia/Shanghai")
 
@@ -357,7 +360,8 @@ class Policy:
         threshold: Relevance that the best unit must reach to be chosen without a person, 0–1.
         rules_after: Time from submission after which a ticket without classification goes by the keyword rules.
         fallback_after: Time from submission, or from a return, after which what waits for the desk goes to the duty desk.
-        catch_up_grace: Least time that a classification is waited for after a ticket was read late, as after an outage.
+        catch_up_grace: Least time that a classification is waited for after a ticket was read late, as after an outage, while its minute
+            can be kept.
         bounce_budget: Number of returns that sends a ticket to the arbiter.
     """
 
@@ -366,3 +370,11 @@ class Policy:
     fallback_after: timedelta = timedelta(seconds=40)
     catch_up_grace: timedelta = timedelta(seconds=2)
     bounce_budget: int = 3
+
+    def grace(self, *, late: timedelta) -> timedelta:
+        """Return how long to wait for the classification of a ticket that is read `late` after its submission.
+
+        Past its minute a ticket has no more to gain by haste: in a backlog, which the classifier has to work off too, it gets as long as a
+        new one, and goes to the right unit instead of to the one that keywords suggest.
+        """
+        return self.rules_after if late >= MINUTE else self.catch_up_grace

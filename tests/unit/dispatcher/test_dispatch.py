@@ -81,12 +81,13 @@ def test_a_submitted_ticket_waits_for_its_classification_until_the_rules_turn() 
     assert dispatch.next_action_time == NOON + 15 * SECOND
 
 
-def test_a_ticket_that_is_read_late_still_waits_a_moment_for_its_classification() -> None:
+@pytest.mark.parametrize(("late", "wait"), [(14, 2), (30, 2), (59, 2), (60, 15), (600, 15)])
+def test_a_ticket_that_is_read_late_still_waits_for_its_classification_longer_when_its_minute_is_over(late: int, wait: int) -> None:
     dispatch = Dispatch(ticket_id=TICKET_ID)
 
-    dispatch.submit(ticket(), now=NOON + 600 * SECOND, policy=POLICY)
+    dispatch.submit(ticket(), now=NOON + late * SECOND, policy=POLICY)
 
-    assert dispatch.next_action_time == NOON + 602 * SECOND
+    assert dispatch.next_action_time == NOON + (late + wait) * SECOND
 
 
 def test_a_repeated_submission_changes_nothing() -> None:
