@@ -200,7 +200,10 @@ class TicketDeadlines:
         changes: list[DeadlineChanged] = []
         for cycle in sorted(self._facts.starts):
             for kind in Kind:
-                changes += self._settle(kind, cycle, rules, at)
+                news = self._settle(kind, cycle, rules, at)
+                # Of a clock that a reopening superseded only the outcome is of use: word of an extension that comes late would be taken for
+                # the due time of the clock that runs.
+                changes += [each for each in news if cycle == max(self._facts.starts) or each.deadline.state.is_final]
         return changes
 
     def tick(self, rules: Rules, *, known_until: datetime, now: datetime) -> list[DeadlineChanged]:

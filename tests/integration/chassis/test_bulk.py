@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import ARRAY, Column, DateTime, Integer, LargeBinary, MetaData, Table, Text, create_engine, insert, select
+from sqlalchemy import ARRAY, Column, DateTime, Integer, LargeBinary, MetaData, Table, Text, insert, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from chassis.sql import build_engine, bulk_insert, bulk_update, bulk_upsert
@@ -34,10 +34,11 @@ def table(probe: Probe) -> Iterator[Table]:
         Column("at", DateTime(timezone=True)),
         Column("raw", LargeBinary),
     )
-    with probe.engine.begin() as conn:
+    with probe.admin.begin() as conn:
         made.create(conn)
+        conn.execute(text(f"GRANT ALL ON {made.fullname} TO paidan_{probe.schema}"))
     yield made
-    with probe.engine.begin() as conn:
+    with probe.admin.begin() as conn:
         made.drop(conn)
 
 
@@ -94,8 +95,8 @@ def test_an_upsert_inserts_what_is_new_and_updates_the_rest(probe: Probe, table:
 
 
 def test_no_rows_are_no_statement(probe: Probe, table: Table) -> None:
-    closed = create_engine(probe.url).connect()
-    closed.close()
+    with probe.engine.connect() as conn:
+        closed = conn
 
     for bulk in (bulk_insert, bulk_update, bulk_upsert):
         bulk(closed, table, [])

@@ -92,10 +92,10 @@ def test_the_same_id_has_one_effect_within_a_batch_and_over_batches(probe: Probe
 
 
 def test_a_message_that_is_of_no_use_leaves_no_trace_but_in_the_count(probe: Probe, handler: Handler) -> None:
-    sink = sink_of(probe, handler, relevant=lambda message: message.id != "b")
+    sink = sink_of(probe, handler, relevant=lambda message: message.id != "2")
 
-    sink.process([with_id("a"), with_id("b"), with_id("c")])
-    sink.process([with_id("b")])
+    sink.process([with_id("a", "1"), with_id("b", "2"), with_id("c", "3")])
+    sink.process([with_id("b", "2")])
 
     assert probe.effects() == ["a", "c"]
     assert probe.claimed() == 2

@@ -439,6 +439,23 @@ def test_a_reopening_starts_new_clocks_beside_the_old() -> None:
     assert of(deadlines, Kind.RESOLUTION, 1).due_time == shanghai("2026-12-11T00:00")
 
 
+def test_what_comes_late_about_a_superseded_clock_is_not_announced_but_its_outcome_is() -> None:
+    deadlines = ticket()
+    dispatched(deadlines, SECOND_OF_TIME)
+    reopened = MONDAY + timedelta(hours=5)
+    deadlines.started(Cycle(1), reopened)
+    deadlines.settle(RULES, reopened)
+
+    deadlines.granted(FIRST, 2, MONDAY + timedelta(hours=1))
+    extended = deadlines.settle(RULES, MONDAY + timedelta(hours=1))
+    deadlines.resolved(FIRST, MONDAY + timedelta(hours=2))
+    resolved = deadlines.settle(RULES, MONDAY + timedelta(hours=2))
+
+    assert extended == []
+    assert [(each.deadline.kind, each.change, each.deadline.cycle) for each in resolved] == [(Kind.RESOLUTION, Change.MET, 0)]
+    assert of(deadlines, Kind.RESOLUTION, 0).extension_workdays == 2
+
+
 def test_a_dispatch_belongs_to_the_reopening_though_another_clock_told_an_earlier_time() -> None:
     deadlines = ticket()
     dispatched(deadlines, SECOND_OF_TIME)
