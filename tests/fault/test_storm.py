@@ -6,6 +6,8 @@ import random
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.fault.checks import report
 from tests.fault.marks import FAULT
 from tests.fault.storm import Storm
@@ -14,7 +16,7 @@ from tests.support.waiting import eventually
 if TYPE_CHECKING:
     from tests.fault.conftest import Run, Theatre
 
-pytestmark = FAULT
+pytestmark = [*FAULT, pytest.mark.storm]
 
 _TICKETS = 20
 _SECONDS = 15
