@@ -191,7 +191,9 @@ class Relay:
         failed: dict[str, tuple[Any, Exception]] = {}
         acknowledged: list[Any] = []
         for wave in _waves(rows):
-            acknowledged += self._publish_wave([row for row in wave if row.aggregateid not in failed], failed)
+            sendable = [row for row in wave if row.aggregateid not in failed]
+            if sendable:  # Nothing sent says nothing of the brokers.
+                acknowledged += self._publish_wave(sendable, failed)
         failpoint.reach("relay.before_mark")
         if acknowledged:
             conn.execute(self._delete, {"seqs": [row.seq for row in acknowledged]})
