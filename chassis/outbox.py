@@ -2,8 +2,9 @@
 
     transaction: state + outbox rows ──commit──► relay: read ► send wave by wave ► every future checked ► delete
 
-A wave holds at most one row of each key, and the next wave starts when the one before is acknowledged: a key's rows reach the
-brokers in the order in which they were written, also over several topics, and a row that fails holds back its key alone.
+A wave holds of each key one row, or several of one type on a topic each: the same news to several readers. The next wave starts when
+the one before is acknowledged. So each topic has a key's rows in the order in which they were written, other news come after, whatever
+their topic, and a row that fails holds back its key alone.
 One relay at a time works for a service, holding an advisory lock on a connection of its own. When that connection breaks a second relay
 may start while the first still sends; both send a key's rows in order, so that the first copy of each is in order, and the inbox drops
 the second.
@@ -29,7 +30,7 @@ from chassis.pace import Pace
 from chassis.sql import bulk_insert
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from sqlalchemy import Connection, Engine, MetaData
 
@@ -144,7 +145,7 @@ class Relay:
         self._batch = batch
         self._table = outbox.table.fullname
         self._select = text(f"""
-            SELECT seq, id, aggregatetype, aggregateid, payload, headers, create_time, attempts FROM {self._table} AS o
+            SELECT seq, id, aggregatetype, aggregateid, type, payload, headers, create_time, attempts FROM {self._table} AS o
             WHERE NOT EXISTS (
                 SELECT FROM {self._table} AS h WHERE h.aggregateid = o.aggregateid AND h.retry_time > :now AND h.seq <= o.seq
             )
@@ -188,30 +189,31 @@ class Relay:
         """Publish one batch; returns how many rows the brokers acknowledged."""
         rows = conn.execute(self._select, {"now": datetime.now(UTC), "batch": self._batch}).all()
         self._metrics.outbox_oldest_seconds.set((datetime.now(UTC) - rows[0].create_time).total_seconds() if rows else 0)
-        failed: dict[str, tuple[Any, Exception]] = {}
         acknowledged: list[Any] = []
+        failed: list[tuple[Any, Exception]] = []
         for wave in _waves(rows):
-            sendable = [row for row in wave if row.aggregateid not in failed]
-            if sendable:  # Nothing sent says nothing of the brokers.
-                acknowledged += self._publish_wave(sendable, failed)
+            held_back = {row.aggregateid for row, _ in failed}
+            for row, error in self._publish_wave([row for row in wave if row.aggregateid not in held_back]):
+                if error is None:
+                    acknowledged.append(row)
+                else:
+                    failed.append((row, error))
         failpoint.reach("relay.before_mark")
         if acknowledged:
             conn.execute(self._delete, {"seqs": [row.seq for row in acknowledged]})
         for topic, count in Counter(row.aggregatetype for row in acknowledged).items():
             self._metrics.published.labels(topic).inc(count)
-        for row, error in failed.values():
+        for row, error in failed:
             self._hold_back(conn, row, error)
         return len(acknowledged)
 
-    def _publish_wave(self, rows: Sequence[Any], failed: dict[str, tuple[Any, Exception]]) -> Iterator[Any]:
-        """Send a wave; yields the rows that the brokers acknowledged, and notes the others as failed."""
+    def _publish_wave(self, rows: Sequence[Any]) -> list[tuple[Any, Exception | None]]:
+        """Send a wave; returns each row with why the brokers did not acknowledge it, if they did not."""
+        if not rows:  # Nothing sent says nothing of the brokers.
+            return []
         outcomes = self._publisher.send([(row.aggregatetype, row.aggregateid, row.payload, row.headers) for row in rows])
         self._brokers_answer = all(error is None or isinstance(error, Rejected) for error in outcomes)
-        for row, error in zip(rows, outcomes, strict=True):
-            if error is None:
-                yield row
-            else:
-                failed[row.aggregateid] = (row, error)
+        return list(zip(rows, outcomes, strict=True))
 
     def _hold_back(self, conn: Connection, row: Any, error: Exception) -> None:  # noqa: ANN401 - a row
         """Keep a row that was not acknowledged; one that the brokers reject waits longer each time."""
@@ -226,14 +228,16 @@ class Relay:
         )
 
 
-def _waves(rows: Sequence[Any]) -> Iterator[list[Any]]:
-    """Split rows into waves: the n-th wave holds the n-th row of each key."""
+def _waves(rows: Sequence[Any]) -> list[list[Any]]:
+    """Split rows into waves: a key's row goes with its row before if both are of one type on topics of their own, else one wave later."""
     waves: list[list[Any]] = []
-    depth: dict[str, int] = {}
+    latest: dict[str, tuple[int, str, set[str]]] = {}
     for row in rows:
-        n = depth.get(row.aggregateid, 0)
-        depth[row.aggregateid] = n + 1
+        n, kind, topics = latest.get(row.aggregateid, (-1, "", set()))
+        if row.type != kind or row.aggregatetype in topics:
+            n, topics = n + 1, set()
+        latest[row.aggregateid] = (n, row.type, {*topics, row.aggregatetype})
         if n == len(waves):
             waves.append([])
         waves[n].append(row)
-    yield from waves
+    return waves

@@ -6,17 +6,17 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
 import orjson
-from psycopg import adapters
+from psycopg import Error, adapters
 from psycopg.types.array import ListBinaryDumper
 from psycopg.types.json import Jsonb
 from sqlalchemy import ARRAY, JSON, Connection, Engine, Table, create_engine, make_url, text
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import DBAPIError
 
 from chassis import failpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from sqlalchemy.sql.elements import TextClause
@@ -87,9 +87,16 @@ def bulk_insert(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]
         table: Where to.
         rows: All with the same keys: names of columns. What is `bytes` for a JSON column is JSON already.
         on_conflict_ignore: Leave rows out whose key is there already.
+
+    Raises:
+        DBAPIError: As of any statement.
     """
-    if rows:
-        conn.execute(_insert_statement(table, tuple(rows[0]), "ignore" if on_conflict_ignore else ""), _arrays(table, rows))
+    if not rows:
+        return
+    if on_conflict_ignore:
+        conn.execute(_insert_statement(table, tuple(rows[0])), _arrays(table, rows))
+    else:
+        _copy(conn, table, rows)
 
 
 def bulk_upsert(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, update: Sequence[str] | None = None) -> None:
@@ -105,7 +112,7 @@ def bulk_upsert(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]
         columns = tuple(rows[0])
         key = {column.name for column in table.primary_key}
         changed = tuple(update) if update is not None else tuple(name for name in columns if name not in key)
-        conn.execute(_insert_statement(table, columns, "update", changed), _arrays(table, rows))
+        conn.execute(_insert_statement(table, columns, changed), _arrays(table, rows))
 
 
 def bulk_update(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -120,6 +127,42 @@ def bulk_update(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]
         conn.execute(_update_statement(table, tuple(rows[0])), _arrays(table, rows))
 
 
+def _copy(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows by binary COPY, which costs both sides a third of what arrays cost.
+
+    SQLAlchemy has no COPY; what it does around its own statements is done here: a transaction is begun, and errors are its own.
+    """
+    statement, types, encoders = _copy_statement(table, tuple(rows[0]))
+    if not conn.in_transaction():
+        conn.begin()
+    try:
+        with conn.connection.cursor() as cursor, cursor.copy(statement) as copy:  # type: ignore[attr-defined]  # psycopg's cursor
+            copy.set_types(types)
+            for row in rows:
+                copy.write_row([encode(row[column]) for column, encode in encoders])
+    except Error as error:
+        cut = conn.dialect.is_disconnect(error, conn.connection.driver_connection, None)  # type: ignore[arg-type]  # psycopg's is one
+        if cut:
+            conn.invalidate(error)
+        raise DBAPIError.instance(
+            statement,
+            None,
+            error,
+            Error,
+            hide_parameters=True,
+            connection_invalidated=cut,
+            dialect=conn.dialect,
+        ) from error
+
+
+@lru_cache(maxsize=256)
+def _copy_statement(table: Table, columns: tuple[str, ...]) -> tuple[str, tuple[str, ...], tuple[tuple[str, Callable[[Any], Any]], ...]]:
+    """Return the statement, its columns' types, and what encodes each column's values."""
+    types = tuple(str(table.c[column].type.compile(_DIALECT)).lower() for column in columns)
+    encoders = tuple((column, _as_json if isinstance(table.c[column].type, JSON) else _as_it_is) for column in columns)
+    return f"COPY {_name(table)} ({_names(columns)}) FROM STDIN (FORMAT BINARY)", types, encoders
+
+
 @lru_cache(maxsize=256)
 def _update_statement(table: Table, columns: tuple[str, ...]) -> TextClause:
     key = {column.name for column in table.primary_key}
@@ -129,17 +172,16 @@ def _update_statement(table: Table, columns: tuple[str, ...]) -> TextClause:
 
 
 @lru_cache(maxsize=256)
-def _insert_statement(table: Table, columns: tuple[str, ...], on_conflict: str, changed: tuple[str, ...] = ()) -> TextClause:
+def _insert_statement(table: Table, columns: tuple[str, ...], update: tuple[str, ...] = ()) -> TextClause:
+    """Return what inserts rows, and updates columns of those that are there already, or leaves them as they are."""
     selected = ", ".join(_selected(table, column) for column in columns)
-    statement = f"INSERT INTO {_name(table)} ({_names(columns)}) SELECT {selected} FROM {_unnested(table, columns)}"  # noqa: S608 - names of columns, no values
     key = ", ".join(f'"{column.name}"' for column in table.primary_key)
-    match on_conflict:
-        case "ignore":
-            statement += " ON CONFLICT DO NOTHING"
-        case "update":
-            assignments = ", ".join(f'"{column}" = EXCLUDED."{column}"' for column in changed)
-            statement += f" ON CONFLICT ({key}) DO UPDATE SET {assignments}"
-    return text(statement)
+    assignments = ", ".join(f'"{column}" = EXCLUDED."{column}"' for column in update)
+    conflict = f"({key}) DO UPDATE SET {assignments}" if update else "DO NOTHING"
+    return text(
+        f"INSERT INTO {_name(table)} ({_names(columns)}) "  # noqa: S608 - names, no values
+        f"SELECT {selected} FROM {_unnested(table, columns)} ON CONFLICT {conflict}",
+    )
 
 
 def _name(table: Table) -> str:
@@ -178,16 +220,20 @@ def _arrays(table: Table, rows: Sequence[Mapping[str, Any]]) -> dict[str, _Colum
 
 
 def _bound(table: Table, column: str, value: object) -> object:
-    if value is not None and isinstance(table.c[column].type, (JSON, JSONB, ARRAY)):
-        if isinstance(value, bytes):
-            return Jsonb(value, dumps=_as_it_is)
-        return Jsonb(list(value) if isinstance(value, tuple) else value)
+    if isinstance(table.c[column].type, (JSON, ARRAY)):
+        return _as_json(value)
     # A binary array has values of one type; enums of text are text.
     return str(value) if isinstance(value, str) else value
 
 
-def _as_it_is(encoded: bytes) -> bytes:
-    return encoded
+def _as_json(value: object) -> Jsonb | None:
+    if value is None:
+        return None
+    return Jsonb(value, dumps=_as_it_is if isinstance(value, bytes) else orjson.dumps)
+
+
+def _as_it_is(value: Any) -> Any:  # noqa: ANN401 - of whatever type a column has
+    return value
 
 
 class SqlUnitOfWork:

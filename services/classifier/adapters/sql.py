@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Self
 
-from sqlalchemy import ARRAY, Column, Connection, DateTime, Engine, Float, Index, MetaData, Table, Text, any_, func, literal, select, text
+from sqlalchemy import ARRAY, Column, Connection, DateTime, Double, Engine, Index, MetaData, Table, Text, any_, func, literal, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from chassis.inbox import inbox_table
@@ -47,7 +47,7 @@ outcome = Table(
     Column("submit_time", DateTime(timezone=True), comment="NULL until known"),
     Column("facts", JSONB, nullable=False, comment="what happened, as far as known"),
     Column("label", Text, comment="class that the facts speak for; NULL: none yet"),
-    Column("weight", Float, comment="of the label, 0-1"),
+    Column("weight", Double, comment="of the label, 0-1"),
     Column("source", Text, comment="what the label rests on"),
     Column("update_time", DateTime(timezone=True), nullable=False),
     Index("outcome_labelled", "submit_time", postgresql_where=text("label IS NOT NULL")),
@@ -61,9 +61,9 @@ shadow_disagreement = Table(
     Column("champion_version", Text, primary_key=True),
     Column("challenger_version", Text, primary_key=True),
     Column("champion_class", Text, nullable=False),
-    Column("champion_probability", Float, nullable=False),
+    Column("champion_probability", Double, nullable=False),
     Column("challenger_class", Text, nullable=False),
-    Column("challenger_probability", Float, nullable=False),
+    Column("challenger_probability", Double, nullable=False),
     Column("classify_time", DateTime(timezone=True), nullable=False),
     Index("shadow_disagreement_time", "classify_time"),
     comment="where a model in the shadow would have answered otherwise",

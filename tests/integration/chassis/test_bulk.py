@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import ARRAY, Column, DateTime, Integer, LargeBinary, MetaData, Table, Text, insert, select, text
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
+from chassis.caller import Role
 from chassis.sql import build_engine, bulk_insert, bulk_update, bulk_upsert
 
 if TYPE_CHECKING:
@@ -75,6 +77,60 @@ def test_an_update_changes_the_columns_that_it_names_in_the_rows_that_it_names(p
         back = stored(conn, table)
 
     assert back == [row(1, words=["新"], facts=None), row(2), row(3, words=[], facts={"y": "值"}), row(1, part="b")]
+
+
+def test_an_insertion_alone_is_a_transaction(probe: Probe, table: Table) -> None:
+    with probe.engine.connect() as conn:
+        bulk_insert(conn, table, [row(1)])
+        conn.commit()
+        bulk_insert(conn, table, [row(2)])
+        conn.rollback()
+
+    with probe.engine.connect() as conn:
+        assert stored(conn, table) == [row(1)]
+
+
+def test_a_key_that_is_there_already_is_refused_like_by_any_statement_and_tells_no_values(probe: Probe, table: Table) -> None:
+    with probe.engine.begin() as conn:
+        bulk_insert(conn, table, [row(1)])
+
+    with probe.engine.connect() as conn:
+        with pytest.raises(IntegrityError) as refused:
+            bulk_insert(conn, table, [row(2, facts="13812345678"), row(1)])
+        conn.rollback()
+        bulk_insert(conn, table, [row(3)])
+        conn.commit()
+        back = stored(conn, table)
+
+    assert "13812345678" not in str(refused.value)
+    assert back == [row(1), row(3)]
+
+
+def test_what_no_text_may_hold_is_refused_like_by_any_statement(probe: Probe, table: Table) -> None:
+    with probe.engine.connect() as conn, pytest.raises(DataError):
+        bulk_insert(conn, table, [row(1, part="a\x00b")])
+
+
+def test_a_connection_that_was_cut_is_found_out_and_not_used_again(probe: Probe, table: Table) -> None:
+    with probe.engine.connect() as conn:
+        pid = conn.scalar(text("SELECT pg_backend_pid()"))
+        with probe.admin.begin() as admin:
+            admin.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+        with pytest.raises(OperationalError) as cut:
+            bulk_insert(conn, table, [row(1)])
+        assert cut.value.connection_invalidated
+        assert conn.invalidated
+
+    with probe.engine.connect() as conn:
+        assert stored(conn, table) == []
+
+
+def test_words_of_an_enumeration_are_stored_as_text(probe: Probe, table: Table) -> None:
+    with probe.engine.begin() as conn:
+        bulk_insert(conn, table, [row(1, part=Role.UNIT, words=[Role.UNIT])])
+        back = stored(conn, table)
+
+    assert back == [row(1, part="unit", words=["unit"])]
 
 
 def test_json_that_is_written_already_is_stored_as_json(probe: Probe, table: Table) -> None:

@@ -199,7 +199,7 @@ def test_each_key_keeps_its_order_over_two_topics_whatever_fails(probe: Probe, t
     keys = [f"k{i}" for i in range(12)]
     log = Log(producer, trouble=random.Random(7))
     for n in range(15):
-        probe.publish(*(message((first, second)[(n + i) % 2], key, f"{key}:{n}") for i, key in enumerate(keys)))
+        probe.publish(*(message((first, second)[(n + i) % 2], key, f"{key}:{n}", type=f"probe.Told{n % 2}") for i, key in enumerate(keys)))
 
     with running(relay_of(probe, log, batch=37)):
         eventually(lambda: not probe.waiting(), lambda: f"empty outbox, {len(probe.waiting())} wait", within=40)
@@ -239,13 +239,36 @@ def test_a_rejected_row_holds_back_its_key_alone(probe: Probe, topics: Topics, p
     assert values(topics.read(topic)) == ["a1", "b1", "b2", "a3", "a4"]
 
 
+def test_the_same_news_goes_to_all_its_topics_at_once_and_other_news_wait_for_every_one_of_them(
+    probe: Probe, topics: Topics, producer: Producer
+) -> None:
+    lead, helper, news = topics.make("lead", "helper", "news")
+    log = Log(producer)
+    probe.publish(
+        message(lead, "a", "x" * 1_100_000, type="probe.Order"),
+        message(helper, "a", "order", type="probe.Order"),
+        message(news, "a", "ordered", type="probe.Ordered"),
+    )
+
+    with running(relay_of(probe, log)):
+        eventually(lambda: probe.waiting() and probe.waiting()[0].attempts > 0, "held back row", within=20)
+
+        assert log.went_out == [(helper, "a", "order")]
+        assert [row.aggregatetype for row in probe.waiting()] == [lead, news]
+
+        _operator_deletes(probe, probe.waiting()[0].seq)
+        eventually(lambda: not probe.waiting(), "empty outbox", within=20)
+
+    assert log.went_out == [(helper, "a", "order"), (news, "a", "ordered")]
+
+
 def test_a_missing_topic_holds_up_nobody_else_and_its_messages_go_out_when_it_is_there(
     probe: Probe, topics: Topics, producer: Producer
 ) -> None:
     (topic,) = topics.make("told")
     missing = f"{topic}.missing"
     probe.publish(*(message(missing, f"a{i}", f"a{i}:1") for i in range(20)))
-    probe.publish(*(message(topic, f"a{i}", f"a{i}:2") for i in range(20)), message(topic, "b", "b1"))
+    probe.publish(*(message(topic, f"a{i}", f"a{i}:2", type="probe.After") for i in range(20)), message(topic, "b", "b1"))
 
     with running(relay_of(probe, producer)):
         eventually(lambda: len(probe.waiting()) == 40, "one delivery", within=30)
@@ -325,7 +348,7 @@ def test_while_two_relays_work_at_once_the_first_copies_are_still_in_order(probe
     first, second = topics.make("one", "two")
     keys = [f"k{i}" for i in range(5)]
     for n in range(20):
-        probe.publish(*(message((first, second)[n % 2], key, f"{key}:{n}") for key in keys))
+        probe.publish(*(message((first, second)[n % 2], key, f"{key}:{n}", type=f"probe.Told{n % 2}") for key in keys))
     went_out: list[tuple[str, str, str]] = []
     together = threading.Barrier(2)
     threads = [threading.Thread(target=Both(topics, together, went_out).publish_all, args=(probe,)) for _ in range(2)]
