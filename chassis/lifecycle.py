@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import queue
 import signal
 import threading
 import time
@@ -24,7 +25,6 @@ import structlog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import FrameType
 
 log = structlog.get_logger()
 
@@ -67,15 +67,23 @@ class _Running:
             self._ended.set()
 
 
-def install_signal_handlers(stop: threading.Event) -> None:
-    """Let SIGTERM and SIGINT set `stop`. Call from the main thread."""
+def stop_on_signals(stop: threading.Event) -> None:
+    """Let SIGTERM and SIGINT set `stop`. Call from the main thread.
 
-    def handle(number: int, _frame: FrameType | None) -> None:
-        log.info("stop_requested", signal=signal.Signals(number).name)
-        stop.set()
+    A handler runs inside the main thread at any place, also where that holds the lock of `stop` or is about to write a line of the log; so
+    it only passes the signal on, by what is made for it: https://docs.python.org/3/library/queue.html#queue.SimpleQueue.put
+    """
+    arrived: queue.SimpleQueue[int] = queue.SimpleQueue()
 
-    signal.signal(signal.SIGTERM, handle)
-    signal.signal(signal.SIGINT, handle)
+    def heed() -> None:
+        while True:
+            number = arrived.get()
+            log.info("stop_requested", signal=signal.Signals(number).name)
+            stop.set()
+
+    threading.Thread(target=heed, name="signals", daemon=True).start()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _frame: arrived.put(number))
 
 
 def run(components: Sequence[Component], stop: threading.Event, *, grace: timedelta = timedelta(seconds=20)) -> None:

@@ -15,7 +15,7 @@ def main() -> None:
     logging.configure(service="dispatcher", level=settings.log_level)
     components = build(settings)
     stop = threading.Event()
-    lifecycle.install_signal_handlers(stop)
+    lifecycle.stop_on_signals(stop)
     lifecycle.run(components, stop, grace=settings.drain_grace)
 
 

@@ -113,7 +113,7 @@ class Last:
         print("last stops", flush=True)
 
 stop = threading.Event()
-lifecycle.install_signal_handlers(stop)
+lifecycle.stop_on_signals(stop)
 lifecycle.run([each() for each in ({parts})], stop, grace=timedelta(seconds={grace}))
 print("end", flush=True)
 """
@@ -138,6 +138,25 @@ def test_a_signal_drains_the_process_and_it_exits_with_zero(number: signal.Signa
     assert process.returncode == 0
     lines = [line for line in said.splitlines() if line.endswith(("stops", "end"))]
     assert lines == ["good stops", "last stops", "end"]
+
+
+def test_a_signal_is_heeded_though_the_main_thread_holds_the_lock_of_the_event_just_then() -> None:
+    program = """
+import os, signal, threading, time
+from chassis import lifecycle
+
+stop = threading.Event()
+lifecycle.stop_on_signals(stop)
+with stop._cond:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.3)
+assert stop.wait(20)
+print("end")
+"""
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True)
+
+    assert done.stdout.endswith("end\n")
 
 
 def test_a_part_that_does_not_stop_in_time_is_left_behind_by_a_hard_exit() -> None:
