@@ -24,8 +24,9 @@ from services.classifier.adapters.events import SOURCE, TICKETS, UNSURE
 from services.classifier.adapters.grpc import SERVICE, ClassifierServicer
 from services.classifier.adapters.kafka import TicketHandler, UnsureHandler
 from services.classifier.adapters.language_model import LanguageModel, Limits
-from services.classifier.adapters.learning import GROUP, Contained, OutcomeHandler, relevant
+from services.classifier.adapters.learning import GROUP, Contained, OutcomeHandler
 from services.classifier.adapters.model_store import ModelFolder, ModelSlot
+from services.classifier.adapters.outcome_events import READING
 from services.classifier.adapters.shadow import Shadow
 from services.classifier.adapters.sql import SCHEMA, ClassifierUnitOfWork
 from services.classifier.adapters.timer import ModelWatch
@@ -143,7 +144,7 @@ def _learning(
                 consumer=GROUP,
                 clock=clock,
                 metrics=common,
-                relevant=relevant,
+                relevant=READING.heeds,
             ),
             group=GROUP,
             client_options=options,

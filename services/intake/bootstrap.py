@@ -19,8 +19,9 @@ from paidan.intake.v1.intake_service_pb2_grpc import add_IntakeServiceServicer_t
 from services.intake.adapters import sql
 from services.intake.adapters.access import ACCESS
 from services.intake.adapters.errors import DOMAIN, translate
+from services.intake.adapters.events import READING
 from services.intake.adapters.grpc import IntakeServicer
-from services.intake.adapters.kafka import GROUP, TOPICS, handle_messages, relevant
+from services.intake.adapters.kafka import GROUP, TOPICS, handle_messages
 from services.intake.adapters.watch import WatchHub
 from services.intake.application.close_resolved import CloseResolved
 from services.intake.application.submit_tickets import Submitted, SubmitTicket, SubmitTickets
@@ -91,7 +92,7 @@ def build(settings: IntakeSettings) -> Sequence[Component]:
                 consumer=GROUP,
                 clock=clock,
                 metrics=chassis_metrics,
-                relevant=relevant,
+                relevant=READING.heeds,
             ),
             group=GROUP,
             client_options=settings.kafka.client_options(),

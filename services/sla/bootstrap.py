@@ -19,9 +19,10 @@ from services.sla.adapters import sql
 from services.sla.adapters.access import ACCESS
 from services.sla.adapters.calendar import FollowedRules
 from services.sla.adapters.errors import DOMAIN, translate
+from services.sla.adapters.events import READING
 from services.sla.adapters.grpc import SlaServicer
 from services.sla.adapters.horizon import Horizon, KafkaProgress
-from services.sla.adapters.kafka import GROUP, TOPICS, handle_messages, relevant
+from services.sla.adapters.kafka import GROUP, TOPICS, handle_messages
 from services.sla.adapters.timer import CalendarTick, DueTick, TallyTick
 from services.sla.telemetry import SlaMetrics
 
@@ -80,7 +81,7 @@ def build(settings: SlaSettings) -> Sequence[Component]:
                 consumer=GROUP,
                 clock=clock,
                 metrics=chassis_metrics,
-                relevant=relevant,
+                relevant=READING.heeds,
             ),
             group=GROUP,
             client_options=client_options,

@@ -226,7 +226,7 @@ _TOLD_TO = {
     ASSIGNMENTS: ("intake", "sla"),
     DEADLINES: ("intake", "dispatcher"),
 }
-_HEEDED = {"intake": intake_adapter.HEEDED, "dispatcher": dispatcher_adapter.HEEDED, "sla": sla_adapter.HEEDED}
+_READING = {"intake": intake_adapter.READING, "dispatcher": dispatcher_adapter.READING, "sla": sla_adapter.READING}
 """Service → types of messages that it does anything with; the others leave no trace in it."""
 
 
@@ -491,7 +491,7 @@ def _every_message_handled(case: Case) -> Iterator[Violation]:
     for topic, services in _TOLD_TO.items():
         for record in case.first_copies(topic):
             for service in services:
-                if record.type in _HEEDED[service] and record.message_id not in case.handled.get(service, ()):
+                if record.type in _READING[service].types and record.message_id not in case.handled.get(service, ()):
                     yield Violation(I8, case.ticket.ticket_id, f"{service} never handled {record.type} {record.message_id} of {topic}")
     for receipt in case.receipts:
         if f"{receipt.unit}:{receipt.receipt_id}" not in case.handled.get("dispatcher", ()):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
-from google.protobuf.message import DecodeError
-
-from chassis.message import InvalidMessage, OutMessage
+from chassis.message import OutMessage
+from chassis.reading import parse, ticket_id_of
 from paidan.classifier.v1 import classification_pb2, events_pb2
 from paidan.intake.v1 import events_pb2 as intake_pb2
 from services.classifier.application.advise_on_tickets import AdviseOnTicket
@@ -47,13 +46,8 @@ def to_command(message: InMessage) -> ClassifyTicket:
     Raises:
         InvalidMessage: It is not protobuf, or names no ticket.
     """
-    try:
-        event = intake_pb2.TicketSubmitted.FromString(message.data)
-    except DecodeError as error:
-        raise InvalidMessage("UNDECODABLE", f"not a {_SUBMITTED}") from error
-    if not event.ticket_id:
-        raise InvalidMessage("NO_TICKET", "ticket_id is empty")
-    return ClassifyTicket(cause_id=message.id or message.position, ticket_id=event.ticket_id, text=event.text)
+    event = parse(message, intake_pb2.TicketSubmitted)
+    return ClassifyTicket(cause_id=message.id or message.position, ticket_id=ticket_id_of(event), text=event.text)
 
 
 def to_question(message: InMessage) -> AdviseOnTicket:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from services.classifier.adapters.outcome_events import HEEDED, decode
+from services.classifier.adapters.outcome_events import READING
 from services.classifier.application.note_outcome import note_outcome
 
 if TYPE_CHECKING:
@@ -24,11 +24,6 @@ log = structlog.get_logger()
 GROUP = "paidan-classifier-outcomes"
 
 
-def relevant(message: InMessage) -> bool:
-    """Tell whether there is anything to learn from a message."""
-    return message.type in HEEDED
-
-
 class OutcomeHandler:
     """Takes in the facts that messages tell."""
 
@@ -41,7 +36,7 @@ class OutcomeHandler:
         Raises:
             InvalidMessage: One can never be understood.
         """
-        facts = [fact for message in messages if (fact := decode(message)) is not None]
+        facts = [fact for message in messages if (fact := READING.decode(message)) is not None]
         uow.outcomes.lock_many({fact.ticket_id for fact in facts})
         for fact in facts:
             note_outcome(uow, self._duties, fact)

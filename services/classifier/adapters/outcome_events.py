@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from google.protobuf.message import DecodeError, Message
-
-from chassis.instant import to_instant
-from chassis.message import InvalidMessage
+from chassis.reading import Reading, instant_of, ticket_id_of
 from paidan.classifier.v1 import events_pb2 as classifier
 from paidan.dispatcher.v1 import dispatch_pb2
 from paidan.dispatcher.v1 import events_pb2 as dispatcher
@@ -21,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from chassis.message import InMessage
     from services.classifier.application.note_outcome import Fact
 
 ASSIGNMENTS = "dispatcher.assignments.v1"
@@ -42,34 +38,13 @@ _REASONS = {
 }
 
 
-def decode(message: InMessage) -> Fact | None:
-    """Return the fact that a message tells; None if there is nothing to learn from it, as from types that are not known.
-
-    Raises:
-        InvalidMessage: The payload is not what its type says, or lacks something.
-    """
-    reader = _READERS.get(message.type)
-    if reader is None:
-        return None
-    kind, read = reader
-    payload = kind()
-    try:
-        payload.ParseFromString(message.data)
-    except DecodeError as error:
-        raise InvalidMessage("UNDECODABLE", f"the payload is no {message.type}") from error
-    if not payload.ticket_id:  # type: ignore[attr-defined]  # every message has the field
-        raise InvalidMessage("INCOMPLETE", "ticket_id is empty")
-    return read(payload)
-
-
 def _submitted(payload: intake.TicketSubmitted) -> Submitted:
-    try:
-        submit_time = to_instant(payload.submit_time)
-    except (ValueError, OverflowError) as error:
-        raise InvalidMessage("INCOMPLETE", "submit_time is out of range") from error
-    if submit_time is None:
-        raise InvalidMessage("INCOMPLETE", "submit_time is missing")
-    return Submitted(ticket_id=TicketId(payload.ticket_id), text=payload.text, confidential=payload.confidential, submit_time=submit_time)
+    return Submitted(
+        ticket_id=TicketId(ticket_id_of(payload)),
+        text=payload.text,
+        confidential=payload.confidential,
+        submit_time=instant_of(payload, "submit_time"),
+    )
 
 
 def _predicted(payload: classifier.TicketClassified) -> Predicted | None:
@@ -77,7 +52,7 @@ def _predicted(payload: classifier.TicketClassified) -> Predicted | None:
     if not answer.classes:
         return None
     ranked = tuple(ClassProbability(ClassCode(each.class_code), each.probability) for each in answer.classes)
-    return Predicted(ticket_id=TicketId(payload.ticket_id), prediction=Prediction(ranked, ModelVersion(answer.model_version)))
+    return Predicted(ticket_id=TicketId(ticket_id_of(payload)), prediction=Prediction(ranked, ModelVersion(answer.model_version)))
 
 
 def _assigned(payload: dispatcher.TicketDispatched) -> Assigned:
@@ -86,37 +61,32 @@ def _assigned(payload: dispatcher.TicketDispatched) -> Assigned:
         chosen_by=_CHOSEN_BY.get(payload.method, ChosenBy.NOBODY),
         class_code=ClassCode(payload.class_code) if payload.class_code else None,
     )
-    return Assigned(ticket_id=TicketId(payload.ticket_id), epoch=Epoch(payload.epoch), assignment=assignment)
+    return Assigned(ticket_id=TicketId(ticket_id_of(payload)), epoch=Epoch(payload.epoch), assignment=assignment)
 
 
 def _returned(payload: dispatcher.TicketReturned) -> Returned:
     reason = _REASONS.get(payload.reason, ReturnReason.NOT_THE_CLASS)
-    return Returned(ticket_id=TicketId(payload.ticket_id), epoch=Epoch(payload.epoch), reason=reason)
+    return Returned(ticket_id=TicketId(ticket_id_of(payload)), epoch=Epoch(payload.epoch), reason=reason)
 
 
 def _acted(act: Act) -> Callable[[Any], Acted]:
-    return lambda payload: Acted(ticket_id=TicketId(payload.ticket_id), epoch=Epoch(payload.epoch), act=act)
+    return lambda payload: Acted(ticket_id=TicketId(ticket_id_of(payload)), epoch=Epoch(payload.epoch), act=act)
 
 
 def _turned(turn: Turn) -> Callable[[Any], Turned]:
-    return lambda payload: Turned(ticket_id=TicketId(payload.ticket_id), turn=turn)
+    return lambda payload: Turned(ticket_id=TicketId(ticket_id_of(payload)), turn=turn)
 
 
-_READERS: dict[str, tuple[type[Message], Callable[[Any], Fact | None]]] = {
-    kind.DESCRIPTOR.full_name: (kind, read)
-    for kind, read in (
-        (intake.TicketSubmitted, _submitted),
-        (intake.TicketReopened, _turned(Turn.REOPENED)),
-        (intake.TicketClosed, _turned(Turn.CLOSED)),
-        (intake.TicketWithdrawn, _turned(Turn.WITHDRAWN)),
-        (classifier.TicketClassified, _predicted),
-        (dispatcher.TicketDispatched, _assigned),
-        (dispatcher.TicketReturned, _returned),
-        (dispatcher.TicketAccepted, _acted(Act.ACCEPTED)),
-        (dispatcher.TicketResolved, _acted(Act.RESOLVED)),
-        (dispatcher.TicketDeclined, _turned(Turn.DECLINED)),
-    )
-}
-
-HEEDED = frozenset(_READERS)
-"""Types of messages that there is something to learn from."""
+READING: Reading[Fact] = Reading(
+    (intake.TicketSubmitted, _submitted),
+    (intake.TicketReopened, _turned(Turn.REOPENED)),
+    (intake.TicketClosed, _turned(Turn.CLOSED)),
+    (intake.TicketWithdrawn, _turned(Turn.WITHDRAWN)),
+    (classifier.TicketClassified, _predicted),
+    (dispatcher.TicketDispatched, _assigned),
+    (dispatcher.TicketReturned, _returned),
+    (dispatcher.TicketAccepted, _acted(Act.ACCEPTED)),
+    (dispatcher.TicketResolved, _acted(Act.RESOLVED)),
+    (dispatcher.TicketDeclined, _turned(Turn.DECLINED)),
+)
+"""What there is to learn from."""

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 from google.protobuf import json_format
-from google.protobuf.message import DecodeError, Message
 
-from chassis.instant import to_instant, to_timestamp
+from chassis.instant import to_timestamp
 from chassis.message import JSON, InvalidMessage, OutMessage, new_id, proto_message
+from chassis.reading import Reading, instant_of, ticket_id_of
 from paidan.classifier.v1 import classification_pb2
 from paidan.classifier.v1 import events_pb2 as classifier
 from paidan.dispatcher.v1 import dispatch_pb2, unit_messages_pb2
@@ -42,9 +42,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from google.protobuf.timestamp_pb2 import Timestamp
+    from google.protobuf.message import Message
 
-    from chassis.message import InMessage
     from services.dispatcher.domain.catalogue import Catalogue
     from services.dispatcher.domain.commands import News
     from services.dispatcher.domain.events import Event
@@ -71,49 +70,10 @@ def receipts_topic(unit: str) -> str:
 # What other services tell
 
 
-def decode(message: InMessage) -> News | None:
-    """Return what a message tells; None if it tells nothing that a dispatch depends on.
-
-    Types that are not known are such messages too, so that a publisher may be ahead of us.
-
-    Raises:
-        InvalidMessage: The payload is not what its type says, or lacks something.
-    """
-    if not message.type:
-        raise InvalidMessage("NO_TYPE", "the message has no ce_type")
-    reader = _READERS.get(message.type)
-    if reader is None:
-        return None
-    kind, read = reader
-    payload = kind()
-    try:
-        payload.ParseFromString(message.data)
-    except DecodeError as error:
-        raise InvalidMessage("UNDECODABLE", f"the payload is no {message.type}") from error
-    return read(payload)
-
-
-def _ticket_id(payload: Any) -> TicketId:  # noqa: ANN401 - every message has the field
-    if not payload.ticket_id:
-        raise InvalidMessage("INCOMPLETE", "ticket_id is empty")
-    return TicketId(payload.ticket_id)
-
-
-def _instant(payload: Message, field: str) -> datetime:
-    timestamp: Timestamp = getattr(payload, field)
-    try:
-        instant = to_instant(timestamp)
-    except (ValueError, OverflowError) as error:
-        raise InvalidMessage("INCOMPLETE", f"{field} is out of range") from error
-    if instant is None:
-        raise InvalidMessage("INCOMPLETE", f"{field} is missing")
-    return instant
-
-
 def _submitted(payload: intake.TicketSubmitted) -> TakeTicket:
     return TakeTicket(
         ticket=Ticket(
-            ticket_id=_ticket_id(payload),
+            ticket_id=TicketId(ticket_id_of(payload)),
             number=payload.number,
             uscc=payload.enterprise.uscc,
             enterprise_name=payload.enterprise.name,
@@ -121,28 +81,28 @@ def _submitted(payload: intake.TicketSubmitted) -> TakeTicket:
             enterprise_district=payload.enterprise_district_code,
             text=payload.text,
             confidential=payload.confidential,
-            submit_time=_instant(payload, "submit_time"),
+            submit_time=instant_of(payload, "submit_time"),
         ),
     )
 
 
 def _supplemented(payload: intake.TicketSupplemented) -> DeliverSupplement:
     return DeliverSupplement(
-        ticket_id=_ticket_id(payload),
+        ticket_id=TicketId(ticket_id_of(payload)),
         supplement=Supplement(
             text=payload.text,
             attachment_refs=tuple(payload.attachment_refs),
-            supplement_time=_instant(payload, "supplement_time"),
+            supplement_time=instant_of(payload, "supplement_time"),
         ),
     )
 
 
 def _withdrawn(payload: intake.TicketWithdrawn) -> WithdrawTicket:
-    return WithdrawTicket(ticket_id=_ticket_id(payload), reason=payload.reason)
+    return WithdrawTicket(ticket_id=TicketId(ticket_id_of(payload)), reason=payload.reason)
 
 
 def _reopened(payload: intake.TicketReopened) -> ReopenTicket:
-    return ReopenTicket(ticket_id=_ticket_id(payload), reason=payload.reason, reopen_count=payload.reopen_count)
+    return ReopenTicket(ticket_id=TicketId(ticket_id_of(payload)), reason=payload.reason, reopen_count=payload.reopen_count)
 
 
 _ABSTENTIONS = {
@@ -156,7 +116,7 @@ _ABSTENTIONS = {
 def _classified(payload: classifier.TicketClassified) -> TakeClassification:
     answer = payload.classification
     return TakeClassification(
-        ticket_id=_ticket_id(payload),
+        ticket_id=TicketId(ticket_id_of(payload)),
         classification=Classification(
             ranked=tuple(
                 ClassProbability(class_code=ClassCode(each.class_code), probability=_probability(each.probability))
@@ -179,30 +139,28 @@ def _deadline(change: DeadlineChange) -> Callable[[Any], NoteDeadline | None]:
         deadline = payload.deadline
         if deadline.kind != deadline_pb2.DEADLINE_KIND_RESOLUTION:
             return None
-        due_time = _instant(deadline, "due_time") if deadline.HasField("due_time") else None
-        return NoteDeadline(ticket_id=_ticket_id(deadline), change=change, due_time=due_time)
+        due_time = instant_of(deadline, "due_time") if deadline.HasField("due_time") else None
+        return NoteDeadline(ticket_id=TicketId(ticket_id_of(deadline)), change=change, due_time=due_time)
 
     return read
 
 
-_READERS: dict[str, tuple[type[Message], Callable[[Any], News | None]]] = {
-    kind.DESCRIPTOR.full_name: (kind, read)
-    for kind, read in (
-        (intake.TicketSubmitted, _submitted),
-        (intake.TicketSupplemented, _supplemented),
-        (intake.TicketWithdrawn, _withdrawn),
-        (intake.TicketReopened, _reopened),
-        (classifier.TicketClassified, _classified),
-        (sla.DeadlineSet, _deadline(DeadlineChange.SET)),
-        (sla.DeadlinePaused, _deadline(DeadlineChange.PAUSED)),
-        (sla.DeadlineResumed, _deadline(DeadlineChange.RESUMED)),
-        (sla.DeadlineExtended, _deadline(DeadlineChange.EXTENDED)),
-        (sla.DeadlineAtRisk, _deadline(DeadlineChange.AT_RISK)),
-        (sla.DeadlineBreached, _deadline(DeadlineChange.BREACHED)),
-        (sla.DeadlineMet, _deadline(DeadlineChange.MET)),
-        (sla.DeadlineCancelled, _deadline(DeadlineChange.CANCELLED)),
-    )
-}
+READING: Reading[News] = Reading(
+    (intake.TicketSubmitted, _submitted),
+    (intake.TicketSupplemented, _supplemented),
+    (intake.TicketWithdrawn, _withdrawn),
+    (intake.TicketReopened, _reopened),
+    (classifier.TicketClassified, _classified),
+    (sla.DeadlineSet, _deadline(DeadlineChange.SET)),
+    (sla.DeadlinePaused, _deadline(DeadlineChange.PAUSED)),
+    (sla.DeadlineResumed, _deadline(DeadlineChange.RESUMED)),
+    (sla.DeadlineExtended, _deadline(DeadlineChange.EXTENDED)),
+    (sla.DeadlineAtRisk, _deadline(DeadlineChange.AT_RISK)),
+    (sla.DeadlineBreached, _deadline(DeadlineChange.BREACHED)),
+    (sla.DeadlineMet, _deadline(DeadlineChange.MET)),
+    (sla.DeadlineCancelled, _deadline(DeadlineChange.CANCELLED)),
+)
+"""What other services tell that a dispatch depends on."""
 
 
 # What the dispatcher says
@@ -482,6 +440,3 @@ def _unit_message(unit: str, time: datetime, *, ticket_id: str, number: str, epo
 
 
 _UNIT_MESSAGE = unit_messages_pb2.UnitMessage.DESCRIPTOR.full_name
-
-HEEDED = frozenset(_READERS)
-"""Types of messages that are of use here."""

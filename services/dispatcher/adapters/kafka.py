@@ -9,7 +9,7 @@ from chassis import trace
 from chassis.message import InvalidMessage
 from chassis.refusal import Refusal, RefusalKind
 from services.dispatcher.adapters.errors import translate
-from services.dispatcher.adapters.events import CLASSIFIER_TOPIC, HEEDED, INTAKE_TOPIC, SLA_TOPIC, decode, receipts_topic, refused_message
+from services.dispatcher.adapters.events import CLASSIFIER_TOPIC, INTAKE_TOPIC, READING, SLA_TOPIC, receipts_topic, refused_message
 from services.dispatcher.adapters.receipts import INVALID_FIELD, UNREADABLE, inbox_id, read_receipt, readable, unit_of
 from services.dispatcher.application.carry_out import act, take_news
 from services.dispatcher.domain.commands import TakeTicket
@@ -41,7 +41,7 @@ def message_id(message: InMessage) -> str:
 
 def relevant(message: InMessage) -> bool:
     """Tell whether anything is done with a message; one without a type is buried."""
-    return unit_of(message.topic) is not None or not message.type or message.type in HEEDED
+    return unit_of(message.topic) is not None or READING.heeds(message)
 
 
 def counts_against_limit(topic: str) -> bool:
@@ -157,7 +157,7 @@ def _read(message: InMessage, invalid: list[tuple[InMessage, InvalidMessage]]) -
     try:
         if unit is not None:
             return _Answered(message, unit, read_receipt(unit, message.data))
-        news = decode(message)
+        news = READING.decode(message)
     except InvalidMessage as error:
         invalid.append((message, error))
         return None

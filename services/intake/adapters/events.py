@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf.message import DecodeError, Message
-
 from chassis.instant import to_timestamp
-from chassis.message import InvalidMessage, proto_message
+from chassis.message import proto_message
+from chassis.reading import Reading, instant_of, ticket_id_of
 from paidan.dispatcher.v1 import events_pb2 as dispatcher
 from paidan.intake.v1 import events_pb2 as intake
 from paidan.intake.v1 import ticket_pb2
@@ -38,10 +36,9 @@ from services.intake.domain.types import TicketId, UnitCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
-    from google.protobuf.timestamp_pb2 import Timestamp
-
-    from chassis.message import InMessage, OutMessage
+    from chassis.message import OutMessage
     from services.intake.application.follow_dispatch import Fact
     from services.intake.domain.events import Event
     from services.intake.domain.ticket import Rating
@@ -103,30 +100,8 @@ def rating_message(rating: Rating) -> ticket_pb2.Rating:
     )
 
 
-def decode(message: InMessage) -> Fact | None:
-    """Return what a message tells; None if it is of no use to intake.
-
-    Raises:
-        InvalidMessage: The payload is not what its type says.
-    """
-    reader = _READERS.get(message.type)
-    if reader is None:
-        return None
-    kind, read = reader
-    payload = kind()
-    try:
-        payload.ParseFromString(message.data)
-        return read(payload)
-    except (DecodeError, ValueError) as error:
-        raise InvalidMessage("UNDECODABLE", f"the payload is no {message.type}, or holds a time that is none") from error
-
-
-def _instant(timestamp: Timestamp) -> datetime:
-    return timestamp.ToDatetime(UTC)
-
-
-def _act(payload: Any, time: Timestamp, note: str = "") -> UnitAct:  # noqa: ANN401 - several messages with the same fields
-    return UnitAct(epoch=payload.epoch, unit=UnitCode(payload.unit), note=note, time=_instant(time))
+def _act(payload: Any, time: datetime, note: str = "") -> UnitAct:  # noqa: ANN401 - several messages with the same fields
+    return UnitAct(epoch=payload.epoch, unit=UnitCode(payload.unit), note=note, time=time)
 
 
 def _dispatched(payload: dispatcher.TicketDispatched) -> Fact:
@@ -136,48 +111,48 @@ def _dispatched(payload: dispatcher.TicketDispatched) -> Fact:
         co_handler_units=tuple(UnitCode(unit) for unit in payload.co_handler_units),
         class_code=payload.class_code or None,
         explanation=payload.explanation_zh,
-        time=_instant(payload.dispatch_time),
+        time=instant_of(payload, "dispatch_time"),
     )
-    return Dispatched(TicketId(payload.ticket_id), facts)
+    return Dispatched(TicketId(ticket_id_of(payload)), facts)
 
 
 def _triage(payload: dispatcher.TicketSentToTriage) -> Fact:
-    return SentToTriage(TicketId(payload.ticket_id), _instant(payload.triage_time))
+    return SentToTriage(TicketId(ticket_id_of(payload)), instant_of(payload, "triage_time"))
 
 
 def _accepted(payload: dispatcher.TicketAccepted) -> Fact:
-    return Accepted(TicketId(payload.ticket_id), _act(payload, payload.accept_time))
+    return Accepted(TicketId(ticket_id_of(payload)), _act(payload, instant_of(payload, "accept_time")))
 
 
 def _returned(payload: dispatcher.TicketReturned) -> Fact:
-    return Told(TicketId(payload.ticket_id), "returned", _act(payload, payload.return_time, payload.note))
+    return Told(TicketId(ticket_id_of(payload)), "returned", _act(payload, instant_of(payload, "return_time"), payload.note))
 
 
 def _supplement(payload: dispatcher.SupplementRequested) -> Fact:
-    return SupplementRequested(TicketId(payload.ticket_id), _act(payload, payload.request_time, payload.question))
+    return SupplementRequested(TicketId(ticket_id_of(payload)), _act(payload, instant_of(payload, "request_time"), payload.question))
 
 
 def _progress(payload: dispatcher.ProgressReported) -> Fact:
-    return Told(TicketId(payload.ticket_id), "progress", _act(payload, payload.report_time, payload.note))
+    return Told(TicketId(ticket_id_of(payload)), "progress", _act(payload, instant_of(payload, "report_time"), payload.note))
 
 
 def _extension_requested(payload: dispatcher.ExtensionRequested) -> Fact:
-    act = _act(payload, payload.extension.request_time, payload.extension.reason)
-    return Told(TicketId(payload.ticket_id), "extension_requested", act)
+    act = _act(payload, instant_of(payload.extension, "request_time"), payload.extension.reason)
+    return Told(TicketId(ticket_id_of(payload)), "extension_requested", act)
 
 
 def _extension_decided(payload: dispatcher.ExtensionDecided) -> Fact:
     kind = "extension_granted" if payload.granted else "extension_refused"
-    return Told(TicketId(payload.ticket_id), kind, _act(payload, payload.decide_time, payload.note))
+    return Told(TicketId(ticket_id_of(payload)), kind, _act(payload, instant_of(payload, "decide_time"), payload.note))
 
 
 def _resolved(payload: dispatcher.TicketResolved) -> Fact:
-    return Resolved(TicketId(payload.ticket_id), _act(payload, payload.resolve_time, payload.resolution))
+    return Resolved(TicketId(ticket_id_of(payload)), _act(payload, instant_of(payload, "resolve_time"), payload.resolution))
 
 
 def _declined(payload: dispatcher.TicketDeclined) -> Fact:
     reason = "\n".join(part for part in (payload.reason, payload.right_channel) if part)
-    return Declined(TicketId(payload.ticket_id), reason, _instant(payload.decline_time))
+    return Declined(TicketId(ticket_id_of(payload)), reason, instant_of(payload, "decline_time"))
 
 
 def _due(kind: str) -> Callable[[Any], Fact | None]:
@@ -185,33 +160,28 @@ def _due(kind: str) -> Callable[[Any], Fact | None]:
         deadline = payload.deadline
         if deadline.kind != deadline_pb2.DEADLINE_KIND_RESOLUTION:
             return None
-        due = _instant(deadline.due_time) if deadline.HasField("due_time") else None
-        return DueTimeChanged(TicketId(deadline.ticket_id), kind, due, _instant(payload.event_time))
+        due = instant_of(deadline, "due_time") if deadline.HasField("due_time") else None
+        return DueTimeChanged(TicketId(ticket_id_of(deadline)), kind, due, instant_of(payload, "event_time"))
 
     return read
 
 
-_READERS: dict[str, tuple[type[Message], Callable[[Any], Fact | None]]] = {
-    kind.DESCRIPTOR.full_name: (kind, read)
-    for kind, read in (
-        (dispatcher.TicketDispatched, _dispatched),
-        (dispatcher.TicketSentToTriage, _triage),
-        (dispatcher.TicketAccepted, _accepted),
-        (dispatcher.TicketReturned, _returned),
-        (dispatcher.SupplementRequested, _supplement),
-        (dispatcher.ProgressReported, _progress),
-        (dispatcher.ExtensionRequested, _extension_requested),
-        (dispatcher.ExtensionDecided, _extension_decided),
-        (dispatcher.TicketResolved, _resolved),
-        (dispatcher.TicketDeclined, _declined),
-        (sla.DeadlineSet, _due("due_time_set")),
-        (sla.DeadlinePaused, _due("clock_paused")),
-        (sla.DeadlineResumed, _due("clock_resumed")),
-        (sla.DeadlineExtended, _due("due_time_extended")),
-        (sla.DeadlineAtRisk, _due("due_time_near")),
-        (sla.DeadlineBreached, _due("due_time_passed")),
-    )
-}
-
-HEEDED = frozenset(_READERS)
-"""Types of messages that are of use here."""
+READING: Reading[Fact] = Reading(
+    (dispatcher.TicketDispatched, _dispatched),
+    (dispatcher.TicketSentToTriage, _triage),
+    (dispatcher.TicketAccepted, _accepted),
+    (dispatcher.TicketReturned, _returned),
+    (dispatcher.SupplementRequested, _supplement),
+    (dispatcher.ProgressReported, _progress),
+    (dispatcher.ExtensionRequested, _extension_requested),
+    (dispatcher.ExtensionDecided, _extension_decided),
+    (dispatcher.TicketResolved, _resolved),
+    (dispatcher.TicketDeclined, _declined),
+    (sla.DeadlineSet, _due("due_time_set")),
+    (sla.DeadlinePaused, _due("clock_paused")),
+    (sla.DeadlineResumed, _due("clock_resumed")),
+    (sla.DeadlineExtended, _due("due_time_extended")),
+    (sla.DeadlineAtRisk, _due("due_time_near")),
+    (sla.DeadlineBreached, _due("due_time_passed")),
+)
+"""What other services tell that a ticket's course depends on."""

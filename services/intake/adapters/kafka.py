@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from chassis import trace
 from chassis.message import InvalidMessage
-from services.intake.adapters.events import DISPATCHER_TOPIC, HEEDED, SLA_TOPIC, decode
+from services.intake.adapters.events import DISPATCHER_TOPIC, READING, SLA_TOPIC
 from services.intake.application.follow_dispatch import UnknownTicket, follow_dispatch
 
 if TYPE_CHECKING:
@@ -19,18 +19,13 @@ TOPICS = (DISPATCHER_TOPIC, SLA_TOPIC)
 GROUP = "paidan-intake"
 
 
-def relevant(message: InMessage) -> bool:
-    """Tell whether anything is done with a message."""
-    return message.type in HEEDED
-
-
 def handle_messages(uow: IntakeUnitOfWork, messages: Sequence[InMessage]) -> None:
     """Apply messages to their tickets.
 
     Raises:
         InvalidMessage: One cannot be read, or tells of a ticket that intake never stored.
     """
-    facts = [(message, fact) for message in messages if (fact := decode(message)) is not None]
+    facts = [(message, fact) for message in messages if (fact := READING.decode(message)) is not None]
     uow.tickets.lock_many([fact.ticket_id for _, fact in facts])
     for message, fact in facts:
         with trace.continue_from(message.traceparent):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-
-from google.protobuf.message import DecodeError, Message
 
 from chassis.instant import to_timestamp
 from chassis.message import InvalidMessage, proto_message
+from chassis.reading import Reading, instant_of, ticket_id_of
 from paidan.dispatcher.v1 import events_pb2 as dispatcher
 from paidan.intake.v1 import events_pb2 as intake
 from paidan.sla.v1 import deadline_pb2
@@ -28,7 +27,7 @@ from services.sla.domain.replay import Change
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from google.protobuf.timestamp_pb2 import Timestamp
+    from google.protobuf.message import Message
 
     from chassis.message import InMessage, OutMessage
     from services.sla.domain.deadline import Deadline, DeadlineChanged
@@ -80,29 +79,14 @@ def deadline_message(deadline: Deadline) -> deadline_pb2.Deadline:
 def decode(message: InMessage) -> Command | None:
     """Return the command that a message stands for; None if it tells of nothing that a clock depends on.
 
-    Types that are not known are such messages too, so that a publisher may be ahead of us.
-
     Raises:
         InvalidMessage: The message has no type, or the payload is not what its type says, or lacks something.
     """
-    if not message.type:
-        raise InvalidMessage("NO_TYPE", "the message has no ce_type")
-    reader = _READERS.get(message.type)
-    if reader is None:
-        return None
-    kind, read = reader
-    payload = kind()
-    try:
-        payload.ParseFromString(message.data)
-    except DecodeError as error:
-        raise InvalidMessage("UNDECODABLE", f"the payload is no {message.type}") from error
-    return read(payload, message)
-
-
-def _ticket(payload: Any) -> TicketId:  # noqa: ANN401 - every message has the field
-    if not payload.ticket_id:
-        raise InvalidMessage("INCOMPLETE", "ticket_id is empty")
-    return TicketId(payload.ticket_id)
+    command = READING.decode(message)
+    if isinstance(command, RecordDispatch):
+        # The unit's message was acknowledged before this event was sent, so that its record's time bounds the time of the push.
+        return replace(command, push_time=message.record_time)
+    return command
 
 
 def _epoch(payload: Any) -> Epoch:  # noqa: ANN401 - every message of the dispatcher about an assignment has the field
@@ -111,90 +95,77 @@ def _epoch(payload: Any) -> Epoch:  # noqa: ANN401 - every message of the dispat
     return Epoch(payload.epoch)
 
 
-def _instant(payload: Message, field: str) -> datetime:
-    if not payload.HasField(field):
-        raise InvalidMessage("INCOMPLETE", f"{field} is missing")
-    timestamp: Timestamp = getattr(payload, field)
-    try:
-        return timestamp.ToDatetime(UTC)
-    except (ValueError, OverflowError) as error:
-        raise InvalidMessage("INCOMPLETE", f"{field} is out of range") from error
+def _submitted(payload: intake.TicketSubmitted) -> Command:
+    start = instant_of(payload, "submit_time")
+    return StartClock(ticket_id=TicketId(ticket_id_of(payload)), cycle=SUBMISSION, start_time=start, portal=PortalCode(payload.portal))
 
 
-def _submitted(payload: intake.TicketSubmitted, _: InMessage) -> Command:
-    start = _instant(payload, "submit_time")
-    return StartClock(ticket_id=_ticket(payload), cycle=SUBMISSION, start_time=start, portal=PortalCode(payload.portal))
-
-
-def _reopened(payload: intake.TicketReopened, _: InMessage) -> Command:
+def _reopened(payload: intake.TicketReopened) -> Command:
     if payload.reopen_count < 1:
         raise InvalidMessage("INCOMPLETE", f"reopen_count is {payload.reopen_count}, must be 1 or more")
-    return StartClock(ticket_id=_ticket(payload), cycle=Cycle(payload.reopen_count), start_time=_instant(payload, "reopen_time"))
-
-
-def _supplemented(payload: intake.TicketSupplemented, _: InMessage) -> Command:
-    return ResumeClock(ticket_id=_ticket(payload), supplement_time=_instant(payload, "supplement_time"))
-
-
-def _withdrawn(payload: intake.TicketWithdrawn, _: InMessage) -> Command:
-    return CancelClocks(ticket_id=_ticket(payload), cancel_time=_instant(payload, "withdraw_time"))
-
-
-def _dispatched(payload: dispatcher.TicketDispatched, message: InMessage) -> Command:
-    # The unit's message was acknowledged before this event was sent, so that its record's time bounds the time of the push.
-    return RecordDispatch(
-        ticket_id=_ticket(payload),
-        epoch=_epoch(payload),
-        unit=UnitCode(payload.lead_unit),
-        dispatch_time=_instant(payload, "dispatch_time"),
-        push_time=message.record_time,
+    return StartClock(
+        ticket_id=TicketId(ticket_id_of(payload)), cycle=Cycle(payload.reopen_count), start_time=instant_of(payload, "reopen_time")
     )
 
 
-def _returned(payload: dispatcher.TicketReturned, _: InMessage) -> Command:
-    return RecordReturn(ticket_id=_ticket(payload), epoch=_epoch(payload), return_time=_instant(payload, "return_time"))
+def _supplemented(payload: intake.TicketSupplemented) -> Command:
+    return ResumeClock(ticket_id=TicketId(ticket_id_of(payload)), supplement_time=instant_of(payload, "supplement_time"))
 
 
-def _supplement_requested(payload: dispatcher.SupplementRequested, _: InMessage) -> Command:
-    return PauseClock(ticket_id=_ticket(payload), epoch=_epoch(payload), request_time=_instant(payload, "request_time"))
+def _withdrawn(payload: intake.TicketWithdrawn) -> Command:
+    return CancelClocks(ticket_id=TicketId(ticket_id_of(payload)), cancel_time=instant_of(payload, "withdraw_time"))
 
 
-def _extension_decided(payload: dispatcher.ExtensionDecided, _: InMessage) -> Command | None:
+def _dispatched(payload: dispatcher.TicketDispatched) -> Command:
+    dispatch_time = instant_of(payload, "dispatch_time")
+    return RecordDispatch(
+        ticket_id=TicketId(ticket_id_of(payload)),
+        epoch=_epoch(payload),
+        unit=UnitCode(payload.lead_unit),
+        dispatch_time=dispatch_time,
+        push_time=dispatch_time,
+    )
+
+
+def _returned(payload: dispatcher.TicketReturned) -> Command:
+    return RecordReturn(ticket_id=TicketId(ticket_id_of(payload)), epoch=_epoch(payload), return_time=instant_of(payload, "return_time"))
+
+
+def _supplement_requested(payload: dispatcher.SupplementRequested) -> Command:
+    return PauseClock(ticket_id=TicketId(ticket_id_of(payload)), epoch=_epoch(payload), request_time=instant_of(payload, "request_time"))
+
+
+def _extension_decided(payload: dispatcher.ExtensionDecided) -> Command | None:
     if not payload.granted:
         return None
     if not 1 <= payload.workdays <= _MOST_WORKDAYS:
         raise InvalidMessage("INCOMPLETE", f"workdays is {payload.workdays}, must be 1–{_MOST_WORKDAYS}")
     return ExtendClock(
-        ticket_id=_ticket(payload),
+        ticket_id=TicketId(ticket_id_of(payload)),
         epoch=_epoch(payload),
         workdays=payload.workdays,
-        decide_time=_instant(payload, "decide_time"),
+        decide_time=instant_of(payload, "decide_time"),
     )
 
 
-def _resolved(payload: dispatcher.TicketResolved, _: InMessage) -> Command:
-    return FinishClock(ticket_id=_ticket(payload), epoch=_epoch(payload), resolve_time=_instant(payload, "resolve_time"))
+def _resolved(payload: dispatcher.TicketResolved) -> Command:
+    return FinishClock(ticket_id=TicketId(ticket_id_of(payload)), epoch=_epoch(payload), resolve_time=instant_of(payload, "resolve_time"))
 
 
-def _declined(payload: dispatcher.TicketDeclined, _: InMessage) -> Command:
-    return CancelClocks(ticket_id=_ticket(payload), cancel_time=_instant(payload, "decline_time"))
+def _declined(payload: dispatcher.TicketDeclined) -> Command:
+    return CancelClocks(ticket_id=TicketId(ticket_id_of(payload)), cancel_time=instant_of(payload, "decline_time"))
 
 
-_READERS: dict[str, tuple[type[Message], Callable[[Any, InMessage], Command | None]]] = {
-    kind.DESCRIPTOR.full_name: (kind, read)
-    for kind, read in (
-        (intake.TicketSubmitted, _submitted),
-        (intake.TicketReopened, _reopened),
-        (intake.TicketSupplemented, _supplemented),
-        (intake.TicketWithdrawn, _withdrawn),
-        (dispatcher.TicketDispatched, _dispatched),
-        (dispatcher.TicketReturned, _returned),
-        (dispatcher.SupplementRequested, _supplement_requested),
-        (dispatcher.ExtensionDecided, _extension_decided),
-        (dispatcher.TicketResolved, _resolved),
-        (dispatcher.TicketDeclined, _declined),
-    )
-}
-
-HEEDED = frozenset(_READERS)
-"""Types of messages that clocks depend on."""
+READING: Reading[Command] = Reading(
+    (intake.TicketSubmitted, _submitted),
+    (intake.TicketReopened, _reopened),
+    (intake.TicketSupplemented, _supplemented),
+    (intake.TicketWithdrawn, _withdrawn),
+    (dispatcher.TicketDispatched, _dispatched),
+    (dispatcher.TicketReturned, _returned),
+    (dispatcher.SupplementRequested, _supplement_requested),
+    (dispatcher.ExtensionDecided, _extension_decided),
+    (dispatcher.TicketResolved, _resolved),
+    (dispatcher.TicketDeclined, _declined),
+)
+"""What other services tell that clocks depend on."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from chassis import trace
-from services.sla.adapters.events import DISPATCHER_TOPIC, HEEDED, INTAKE_TOPIC, decode
+from services.sla.adapters.events import DISPATCHER_TOPIC, INTAKE_TOPIC, decode
 from services.sla.application.cancel_clocks import CancelClocks, cancel_clocks
 from services.sla.application.extend_clock import ExtendClock, extend_clock
 from services.sla.application.finish_clock import FinishClock, finish_clock
@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 
 TOPICS = (INTAKE_TOPIC, DISPATCHER_TOPIC)
 GROUP = "paidan-sla"
-
-
-def relevant(message: InMessage) -> bool:
-    """Tell whether anything is done with a message; one without a type is buried."""
-    return not message.type or message.type in HEEDED
 
 
 def handle_messages(uow: SlaUnitOfWork, messages: Sequence[InMessage]) -> None:

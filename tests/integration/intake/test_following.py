@@ -174,7 +174,6 @@ def test_deadlines_of_the_dispatch_and_events_that_it_has_no_use_for_change_noth
             record(sla.DeadlineMet(deadline=deadline(key), event_time=NOW), topic=SLA_TOPIC),
             record(sla.DeadlineCancelled(deadline=deadline(key), event_time=NOW), topic=SLA_TOPIC),
             ARecord(b"\xff", headers=[("ce_type", b"paidan.dispatcher.v1.SomethingNewer")], topic=DISPATCHER_TOPIC),
-            ARecord(b"\xff", headers=[], topic=DISPATCHER_TOPIC),
         ],
     )
 
@@ -237,13 +236,14 @@ def test_many_tickets_in_one_batch_each_get_their_own(sink: Any, portal: Client)
     ("bad", "reason"),
     [
         (lambda _: record(dispatched("never-stored")), "UNKNOWN_TICKET"),
-        (lambda _: record(dispatched("")), "UNKNOWN_TICKET"),
+        (lambda _: record(dispatched("")), "INCOMPLETE"),
         (lambda key: record(dispatched(key), value=b"\xff\xff\xff"), "UNDECODABLE"),
         (lambda _: record(dispatched("a\x00b")), "BUG"),
         (lambda key: record(dispatched(key, 2, "a\x00b")), "BUG"),
-        (lambda key: record(_dispatched_at(key, 2**60)), "UNDECODABLE"),
+        (lambda key: record(_dispatched_at(key, 2**60)), "INCOMPLETE"),
+        (lambda _: ARecord(b"", headers=[], topic=DISPATCHER_TOPIC), "NO_TYPE"),
     ],
-    ids=["unknown ticket", "no ticket", "no message", "NUL in the key", "NUL in a unit", "no time"],
+    ids=["unknown ticket", "no ticket", "no message", "NUL in the key", "NUL in a unit", "no time", "no type"],
 )
 def test_what_nobody_can_apply_becomes_a_dead_letter_and_its_neighbours_are_applied(
     sink: Any, portal: Client, store: Store, bad: Any, reason: str

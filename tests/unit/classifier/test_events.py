@@ -57,7 +57,7 @@ def test_only_submissions_carry_a_text() -> None:
     assert not tells_of_submission(incoming(b"", kind="paidan.intake.v1.TicketWithdrawn"))
 
 
-@pytest.mark.parametrize(("data", "reason"), [(b"\xff\xff", "UNDECODABLE"), (b"", "NO_TICKET")])
+@pytest.mark.parametrize(("data", "reason"), [(b"\xff\xff", "UNDECODABLE"), (b"", "INCOMPLETE")])
 def test_what_can_never_be_understood_is_said_to_be_so(data: bytes, reason: str) -> None:
     with pytest.raises(InvalidMessage) as invalid:
         to_command(incoming(data))
