@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from services.classifier.domain.masking import masked
 from services.classifier.domain.outcomes import label_of
+from services.classifier.domain.personal_data import without_personal_data
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -99,7 +99,7 @@ def _note(facts: Facts, fact: Fact) -> None:
     match fact:
         case Submitted():
             facts.confidential = fact.confidential
-            facts.text = None if fact.confidential else masked(fact.text)
+            facts.text = None if fact.confidential else without_personal_data(fact.text)
             facts.submit_time = fact.submit_time
         case Predicted():
             # The dispatcher goes by the first answer that reaches it, too.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from services.classifier.domain.classification import ClassCode, ClassProbability, EvidenceSpan
-from services.classifier.domain.personal_data import mask
+from services.classifier.domain.personal_data import without_personal_data
 from services.classifier.domain.text import IGNORED, normalise
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ class AdvicePolicy:
 
 def question(text: str) -> str | None:
     """Return what a language model is asked about a text: uniform characters, personal data hidden; None if there is too little in it."""
-    masked = mask(normalise(text)).replace(IGNORED, " ")
-    return masked if sum(character.isalpha() for character in masked) >= _LEAST_LETTERS else None
+    asked = without_personal_data(text)
+    return asked if sum(character.isalpha() for character in asked) >= _LEAST_LETTERS else None
 
 
 def read_advice(answer: str, asked: str, codes: Collection[str]) -> Advice:
@@ -156,7 +156,7 @@ def _found(evidence: object, asked: str) -> tuple[int, int]:
         raise AdviceRefusedError("no_evidence")
     wanted = normalise(evidence).replace(IGNORED, " ").strip()
     start = asked.find(wanted)
-    if start < 0 or sum(character.isalnum() for character in wanted) < _LEAST_EVIDENCE:
+    if start < 0 or sum(character.isalpha() for character in wanted) < _LEAST_EVIDENCE:
         raise AdviceRefusedError("no_evidence")
     return start, start + len(wanted)
 

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from services.classifier.adapters.duties import read_duties
 from services.classifier.adapters.facts_json import from_json, to_json
 from services.classifier.domain.classification import OTHER, ClassCode, ClassProbability, ModelVersion
-from services.classifier.domain.masking import masked
 from services.classifier.domain.outcomes import (
     Assignment,
     ChosenBy,
@@ -103,14 +102,3 @@ def test_kept_facts_give_the_same_label(facts: Facts) -> None:
 
     label, again = label_of(facts, DUTIES), label_of(read, DUTIES)
     assert (label and (label.class_code, label.source)) == (again and (again.class_code, again.source))
-
-
-@given(st.text())
-def test_masking_keeps_every_position_and_masks_once(text: str) -> None:
-    assert len(masked(text)) == len(text)
-    assert masked(masked(text)) == masked(text)
-
-
-@given(st.text(max_size=10), st.from_regex(r"1[3-9]\d{9}", fullmatch=True), st.text(max_size=10))
-def test_no_mobile_number_survives(before: str, number: str, after: str) -> None:
-    assert number not in masked(f"{before}{number}{after}")

@@ -10,7 +10,7 @@ from services.classifier.domain.advice import Advice, AdvicePolicy, AdviceRefuse
 from services.classifier.domain.classification import AbstainReason, ClassCode, Classification
 from tests.unit.classifier.builders import classification
 
-ASKED = "厂里一天黑三回,机器开不动,电话***********"
+ASKED = "厂里一天黑三回,机器开不动,电话00000000000"
 CODES = {"power_supply", "loan_financing", "other"}
 RIGHT: dict[str, Any] = {"class": "power_supply", "confidence": 0.95, "evidence": "一天黑三回"}
 POLICY = AdvicePolicy("some-model", threshold=0.9)
@@ -37,7 +37,7 @@ def test_evidence_may_be_spelled_with_other_widths_than_the_text_that_was_asked(
     assert ASKED[read.start : read.end] == "黑三回,机器"
 
 
-@pytest.mark.parametrize("evidence", ["***********", "一", "", " , ", "退税", None, ["一天黑三回"], ASKED * 2])
+@pytest.mark.parametrize("evidence", ["00000000000", "*", "一", "", " , ", "退税", None, ["一天黑三回"], ASKED * 2])
 def test_evidence_that_says_nothing_or_stands_nowhere_is_refused(evidence: object) -> None:
     with pytest.raises(AdviceRefusedError) as refused:
         read_advice(json.dumps({**RIGHT, "evidence": evidence}), ASKED, CODES)
@@ -90,7 +90,7 @@ def test_a_question_holds_uniform_text_of_the_same_length_without_personal_data(
 
     asked = question(text)
 
-    assert asked == "厂里停电 三次 电话***********"
+    assert asked == "厂里停电 三次 电话00000000000"
     assert len(asked) == len(text)
 
 

@@ -6,9 +6,7 @@ import pytest
 
 from services.classifier.adapters.duties import read_duties
 from services.classifier.adapters.facts_json import from_json, to_json
-from services.classifier.adapters.ngrams import grams
 from services.classifier.domain.classification import ClassCode, ClassProbability, ModelVersion
-from services.classifier.domain.masking import masked
 from services.classifier.domain.outcomes import (
     Assignment,
     ChosenBy,
@@ -20,7 +18,6 @@ from services.classifier.domain.outcomes import (
     UnitCode,
     label_of,
 )
-from services.classifier.domain.text import normalise
 from services.classifier.training import catalogue
 from tests.unit.classifier.builders import NOW
 
@@ -143,27 +140,3 @@ def test_facts_survive_being_kept() -> None:
 
     assert from_json(to_json(known), known.text, known.submit_time) == known
     assert from_json(to_json(Facts()), None, None) == Facts()
-
-
-@pytest.mark.parametrize(
-    ("text", "kept"),
-    [
-        ("联系13800138000张三", "联系00000000000张三"),
-        ("电话023-6789 1234转8", "电话000-0000 0000转8"),
-        ("身份证50010119900101123X", "身份证000000000000000000"),
-        ("１３８００１３８０００", "00000000000"),
-        ("电话幺三八零零幺三八零零零", "电话零零零零零零零零零零零"),
-        ("2000平方米,欠86万元,拖了3年", "2000平方米,欠86万元,拖了3年"),
-        ("二〇二六年三月", "二〇二六年三月"),
-    ],
-)
-def test_long_numbers_are_masked_where_they_stand(text: str, kept: str) -> None:
-    assert masked(text) == kept
-
-
-def test_for_the_model_a_masked_number_is_the_same_number() -> None:
-    texts = ["联系13800138000张三", "电话023-67891234"]
-
-    before, after = (grams([normalise(text) for text in some], 2) for some in (texts, [masked(text) for text in texts]))
-
-    assert before.keys.tolist() == after.keys.tolist()
