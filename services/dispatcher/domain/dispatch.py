@@ -58,7 +58,8 @@ if TYPE_CHECKING:
     )
 
 _KEPT_SUPPLEMENTS = 20
-_ANNOUNCED = frozenset(DeadlineChange) - {DeadlineChange.MET, DeadlineChange.CANCELLED}
+_MOVES = frozenset({DeadlineChange.SET, DeadlineChange.PAUSED, DeadlineChange.RESUMED, DeadlineChange.EXTENDED})
+_WARNS = frozenset({DeadlineChange.AT_RISK, DeadlineChange.BREACHED})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -166,10 +167,14 @@ class Dispatch:
             )
 
     def note_deadline(self, change: DeadlineChange, due_time: datetime | None, *, now: datetime) -> None:
-        """The SLA service said something of the due time; the lead unit is told."""
-        if change is not DeadlineChange.MET:
+        """The SLA service said something of the due time; the lead unit is told.
+
+        A warning of another due time than the one in force is of a clock that a reopening superseded, and no matter of whoever leads now.
+        """
+        warned = change in _WARNS and due_time == self.due_time
+        if change in _MOVES or change is DeadlineChange.CANCELLED:
             self.due_time = due_time
-        if self.assignment is not None and self.state in IN_HAND and change in _ANNOUNCED:
+        if self.assignment is not None and self.state in IN_HAND and (warned or change in _MOVES):
             self._events.append(
                 events.DeadlineMoved(
                     ticket=self._known,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 REOPEN_WINDOW = timedelta(days=30)
 FOLLOW_UP_WINDOW = timedelta(days=7)
+_WARNINGS = frozenset({"due_time_near", "due_time_passed"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,9 +232,13 @@ class Ticket:
             self._record("declined", now, note=reason)
 
     def deadline(self, kind: str, due_time: datetime | None, now: datetime) -> None:
-        """The resolution's due time was set, moved, cleared by a pause, comes near or has passed."""
+        """The resolution's due time was set, moved, cleared by a pause, comes near or has passed.
+
+        The last two may be told of a clock that a reopening superseded: they move nothing.
+        """
         if self.state in OPEN:
-            self.due_time = due_time
+            if kind not in _WARNINGS:
+                self.due_time = due_time
             self._record(kind, now)
 
     def _is_current(self, act: UnitAct) -> bool:

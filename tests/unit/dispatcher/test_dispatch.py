@@ -606,11 +606,25 @@ def test_a_wish_for_more_time_ends_with_the_assignment() -> None:
 @pytest.mark.parametrize("change", list(DeadlineChange))
 def test_the_lead_hears_of_the_due_time_as_long_as_it_matters(change: DeadlineChange) -> None:
     dispatch = dispatched()
+    dispatch.note_deadline(DeadlineChange.SET, NOON, now=NOON)
+    dispatch.pull_events()
 
     dispatch.note_deadline(change, NOON, now=NOON)
 
     announced = [event for event in dispatch.pull_events() if isinstance(event, DeadlineMoved)]
     assert bool(announced) is (change not in {DeadlineChange.MET, DeadlineChange.CANCELLED})
+
+
+@pytest.mark.parametrize("warning", [DeadlineChange.AT_RISK, DeadlineChange.BREACHED])
+def test_a_warning_of_a_clock_that_a_reopening_superseded_moves_nothing_and_is_told_to_nobody(warning: DeadlineChange) -> None:
+    dispatch = dispatched()
+    dispatch.note_deadline(DeadlineChange.SET, NOON + timedelta(days=3), now=NOON)
+    dispatch.pull_events()
+
+    dispatch.note_deadline(warning, NOON, now=NOON)
+
+    assert dispatch.due_time == NOON + timedelta(days=3)
+    assert dispatch.pull_events() == []
 
 
 def test_a_due_time_that_is_known_before_the_dispatch_goes_with_it() -> None:

@@ -186,6 +186,17 @@ def test_withdrawing_twice_is_told_by_the_answer() -> None:
     assert made.version == 2
 
 
+@pytest.mark.parametrize("warning", ["due_time_near", "due_time_passed"])
+def test_a_warning_of_a_clock_that_a_reopening_superseded_is_told_and_moves_nothing(warning: str) -> None:
+    made = ticket()
+    made.deadline("due_time_set", NOW + HOUR, NOW)
+
+    made.deadline(warning, NOW, NOW)
+
+    assert made.due_time == NOW + HOUR
+    assert made.changes[-1].kind == warning
+
+
 @pytest.mark.parametrize("end", ["withdraw", "decline"])
 def test_a_ticket_that_ended_early_is_due_no_more(end: str) -> None:
     made = ticket()
