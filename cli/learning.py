@@ -16,7 +16,7 @@ from chassis.sql import build_engine
 from cli.model import MODEL_FOLDER, CorpusOption, Labels, LabelsOption, ModelOption, files, model_errors_shown, progress
 from cli.operations import database_url
 from cli.output import CommandError, JsonFlag, console, error_console, errors_shown, print_json
-from services.classifier.adapters import sql
+from services.classifier.adapters import sql, tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -180,7 +180,7 @@ def _archive(model: Path) -> Iterator[ModelArchive]:
 
 @contextmanager
 def _classifier_database() -> Iterator[Connection]:
-    engine = build_engine(database_url(), service=sql.SCHEMA, pool_size=1)
+    engine = build_engine(database_url(), service=tables.SCHEMA, pool_size=1)
     try:
         with engine.connect() as conn:
             yield conn

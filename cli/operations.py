@@ -23,7 +23,8 @@ from cli.connection import connection_file, load
 from cli.output import CommandError, JsonFlag, console, errors_shown, print_json
 from deploy.schemas import migrate_all
 from deploy.topics import create_topics
-from services.intake.adapters import sql
+from services.intake.adapters import sql, tables
+from services.intake.adapters.events import SOURCE
 from services.intake.application.import_enterprises import import_enterprises
 from services.intake.domain.ticket import Enterprise
 from services.intake.domain.types import DistrictCode
@@ -144,7 +145,7 @@ def import_registry(database_url: str, rows: csv.DictReader[str], *, name: str) 
     enterprises = _enterprises(rows, name)
     engine = build_engine(database_url, service="intake", pool_size=1)
     try:
-        with sql.IntakeUnitOfWork(engine, Outbox(sql.outbox, source=sql.SOURCE)) as uow:
+        with sql.IntakeUnitOfWork(engine, Outbox(tables.outbox, source=SOURCE)) as uow:
             count = import_enterprises(uow, enterprises)
             uow.commit()
     except SQLAlchemyError as error:

@@ -15,7 +15,7 @@ from chassis.outbox import Outbox, Relay
 from chassis.sql import build_engine
 from chassis.timer import Timer
 from paidan.classifier.v1.classifier_service_pb2_grpc import add_ClassifierServiceServicer_to_server
-from services.classifier.adapters import outcome_events, sql
+from services.classifier.adapters import outcome_events, sql, tables
 from services.classifier.adapters.access import ACCESS
 from services.classifier.adapters.chat_completions import ChatEndpoint
 from services.classifier.adapters.duties import read_duties
@@ -28,7 +28,8 @@ from services.classifier.adapters.learning import GROUP, Contained, OutcomeHandl
 from services.classifier.adapters.model_store import ModelFolder, ModelSlot
 from services.classifier.adapters.outcome_events import READING
 from services.classifier.adapters.shadow import Shadow
-from services.classifier.adapters.sql import SCHEMA, ClassifierUnitOfWork
+from services.classifier.adapters.sql import ClassifierUnitOfWork
+from services.classifier.adapters.tables import SCHEMA
 from services.classifier.adapters.timer import ModelWatch
 from services.classifier.domain.advice import AdvicePolicy
 from services.classifier.telemetry import ClassifierMetrics
@@ -126,11 +127,11 @@ def _learning(
 ) -> list[Component]:
     """Return what takes in outcomes: apart from the hot path, and none of its failures ends that."""
     options = settings.kafka.client_options()
-    outbox = Outbox(sql.outbox, source=SOURCE)
+    outbox = Outbox(tables.outbox, source=SOURCE)
 
     def forget() -> int:
         with engine.begin() as conn:
-            return inboxes.forget(conn, sql.inbox, now=clock.now(), retention=settings.inbox_retention) + sql.forget_outcomes(
+            return inboxes.forget(conn, tables.inbox, now=clock.now(), retention=settings.inbox_retention) + sql.forget_outcomes(
                 conn, now=clock.now(), retention=settings.classifier_outcome_retention
             )
 
@@ -139,7 +140,7 @@ def _learning(
             outcome_events.TOPICS,
             TransactionalSink(
                 lambda: sql.SqlLearningUnitOfWork(engine, outbox, clock, metrics),
-                sql.inbox,
+                tables.inbox,
                 OutcomeHandler(read_duties(settings.classifier_catalogue)),
                 consumer=GROUP,
                 clock=clock,

@@ -16,12 +16,14 @@ from chassis.outbox import Outbox, Relay
 from chassis.sql import build_engine
 from chassis.timer import Timer
 from paidan.dispatcher.v1.dispatcher_service_pb2_grpc import add_DispatcherServiceServicer_to_server
-from services.dispatcher.adapters import kafka, sql
+from services.dispatcher.adapters import kafka, sql, tables
 from services.dispatcher.adapters.access import ACCESS
 from services.dispatcher.adapters.catalogue import load_catalogue
 from services.dispatcher.adapters.errors import DOMAIN, translate
-from services.dispatcher.adapters.events import Announcer
+from services.dispatcher.adapters.events import SOURCE, Announcer
 from services.dispatcher.adapters.grpc import DispatcherServicer
+from services.dispatcher.adapters.history import Experience
+from services.dispatcher.adapters.reading import SqlReading
 from services.dispatcher.application.guard_minute import guard_minute
 from services.dispatcher.application.ports import Office
 from services.dispatcher.domain.choosing import Chooser
@@ -49,10 +51,10 @@ def build(settings: DispatcherSettings) -> Sequence[Component]:
     catalogue = load_catalogue(settings.catalogue)
     office = Office(clock=clock, chooser=Chooser(catalogue, settings.policy()), new_id=new_id)
     engine = build_engine(settings.database_url.get_secret_value(), service="dispatcher", pool_size=settings.database_pool_size)
-    outbox = Outbox(sql.outbox, source=sql.SOURCE)
+    outbox = Outbox(tables.outbox, source=SOURCE)
     announcer = Announcer(catalogue)
-    experience = sql.Experience(clock, settings.experience_lifetime)
-    reading = sql.SqlReading(engine)
+    experience = Experience(clock, settings.experience_lifetime)
+    reading = SqlReading(engine)
     handler = kafka.MessageHandler(office)
 
     def open_unit_of_work() -> sql.DispatcherUnitOfWork:
@@ -71,7 +73,7 @@ def build(settings: DispatcherSettings) -> Sequence[Component]:
 
     def forget_messages() -> int:
         with engine.begin() as conn:
-            return inboxes.forget(conn, sql.inbox, now=clock.now(), retention=settings.inbox_retention)
+            return inboxes.forget(conn, tables.inbox, now=clock.now(), retention=settings.inbox_retention)
 
     return [
         GrpcServer(
@@ -96,7 +98,7 @@ def build(settings: DispatcherSettings) -> Sequence[Component]:
             kafka.topics(catalogue),
             TransactionalSink(
                 open_unit_of_work,
-                sql.inbox,
+                tables.inbox,
                 handler,
                 consumer=kafka.GROUP,
                 clock=clock,

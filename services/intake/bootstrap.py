@@ -16,10 +16,10 @@ from chassis.outbox import Outbox, Relay
 from chassis.sql import build_engine
 from chassis.timer import Timer
 from paidan.intake.v1.intake_service_pb2_grpc import add_IntakeServiceServicer_to_server
-from services.intake.adapters import sql
+from services.intake.adapters import sql, tables
 from services.intake.adapters.access import ACCESS
 from services.intake.adapters.errors import DOMAIN, translate
-from services.intake.adapters.events import READING
+from services.intake.adapters.events import READING, SOURCE
 from services.intake.adapters.grpc import IntakeServicer
 from services.intake.adapters.kafka import GROUP, TOPICS, handle_messages
 from services.intake.adapters.watch import WatchHub
@@ -41,7 +41,7 @@ def build(settings: IntakeSettings) -> Sequence[Component]:
     chassis_metrics = ChassisMetrics()
     metrics = IntakeMetrics(chassis_metrics.registry)
     engine = build_engine(settings.database_url.get_secret_value(), service="intake", pool_size=settings.database_pool_size)
-    outbox = Outbox(sql.outbox, source=sql.SOURCE)
+    outbox = Outbox(tables.outbox, source=SOURCE)
     hub = WatchHub(sql.SqlChangeLog(engine), interval=settings.watch_interval)
 
     def open_unit_of_work() -> sql.IntakeUnitOfWork:
@@ -60,7 +60,7 @@ def build(settings: IntakeSettings) -> Sequence[Component]:
 
     def forget_messages() -> int:
         with engine.begin() as conn:
-            return inboxes.forget(conn, sql.inbox, now=clock.now(), retention=settings.inbox_retention)
+            return inboxes.forget(conn, tables.inbox, now=clock.now(), retention=settings.inbox_retention)
 
     return [
         GrpcServer(
@@ -87,7 +87,7 @@ def build(settings: IntakeSettings) -> Sequence[Component]:
             TOPICS,
             TransactionalSink(
                 open_unit_of_work,
-                sql.inbox,
+                tables.inbox,
                 handle_messages,
                 consumer=GROUP,
                 clock=clock,

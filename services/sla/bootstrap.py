@@ -15,11 +15,11 @@ from chassis.outbox import Outbox, Relay
 from chassis.sql import build_engine
 from chassis.timer import Timer
 from paidan.sla.v1.sla_service_pb2_grpc import add_SlaServiceServicer_to_server
-from services.sla.adapters import sql
+from services.sla.adapters import sql, tables
 from services.sla.adapters.access import ACCESS
 from services.sla.adapters.calendar import FollowedRules
 from services.sla.adapters.errors import DOMAIN, translate
-from services.sla.adapters.events import READING
+from services.sla.adapters.events import READING, SOURCE
 from services.sla.adapters.grpc import SlaServicer
 from services.sla.adapters.horizon import Horizon, KafkaProgress
 from services.sla.adapters.kafka import GROUP, TOPICS, handle_messages
@@ -42,8 +42,8 @@ def build(settings: SlaSettings) -> Sequence[Component]:
     clock = SystemClock()
     chassis_metrics = ChassisMetrics()
     metrics = SlaMetrics(chassis_metrics.registry)
-    engine = build_engine(settings.database_url.get_secret_value(), service=sql.SCHEMA, pool_size=settings.database_pool_size)
-    outbox = Outbox(sql.outbox, source=sql.SOURCE)
+    engine = build_engine(settings.database_url.get_secret_value(), service=tables.SCHEMA, pool_size=settings.database_pool_size)
+    outbox = Outbox(tables.outbox, source=SOURCE)
     rules = FollowedRules(settings.notices, settings.rules)
     reader = sql.SqlDeadlineReader(engine)
     client_options = settings.kafka.client_options()
@@ -53,7 +53,7 @@ def build(settings: SlaSettings) -> Sequence[Component]:
 
     def forget_messages() -> int:
         with engine.begin() as conn:
-            return inboxes.forget(conn, sql.inbox, now=clock.now(), retention=settings.inbox_retention)
+            return inboxes.forget(conn, tables.inbox, now=clock.now(), retention=settings.inbox_retention)
 
     horizon = Horizon(KafkaProgress(TOPICS, GROUP, client_options), clock, recovery=settings.recovery_grace)
     return [
@@ -76,7 +76,7 @@ def build(settings: SlaSettings) -> Sequence[Component]:
             TOPICS,
             TransactionalSink(
                 open_unit_of_work,
-                sql.inbox,
+                tables.inbox,
                 handle_messages,
                 consumer=GROUP,
                 clock=clock,

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Self
 
-from sqlalchemy import ARRAY, Column, Connection, DateTime, Double, Engine, Index, MetaData, Table, Text, any_, func, literal, select, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import ARRAY, Connection, Engine, Text, any_, func, literal, select
 
-from chassis.inbox import inbox_table
-from chassis.outbox import outbox_table
 from chassis.sql import SqlUnitOfWork, bulk_insert, bulk_upsert
 from services.classifier.adapters.facts_json import from_json, to_json
+from services.classifier.adapters.tables import model_release, outcome, shadow_disagreement
 from services.classifier.domain.outcomes import Facts, TicketId
 
 if TYPE_CHECKING:
@@ -26,51 +24,6 @@ if TYPE_CHECKING:
     from services.classifier.domain.outcomes import Label
     from services.classifier.telemetry import ClassifierMetrics
 
-SCHEMA = "classifier"
-
-metadata = MetaData(schema=SCHEMA)
-
-model_release = Table(
-    "model_release",
-    metadata,
-    Column("version", Text, primary_key=True),
-    Column("sha256", Text, primary_key=True, comment="of the file of arrays, hex"),
-    Column("card", JSONB, nullable=False),
-    Column("activate_time", DateTime(timezone=True), nullable=False, comment="when a replica first served it"),
-)
-
-outcome = Table(
-    "outcome",
-    metadata,
-    Column("ticket_id", Text, primary_key=True),
-    Column("text", Text, comment="without long numbers; NULL until known, and always of confidential tickets"),
-    Column("submit_time", DateTime(timezone=True), comment="NULL until known"),
-    Column("facts", JSONB, nullable=False, comment="what happened, as far as known"),
-    Column("label", Text, comment="class that the facts speak for; NULL: none yet"),
-    Column("weight", Double, comment="of the label, 0-1"),
-    Column("source", Text, comment="what the label rests on"),
-    Column("update_time", DateTime(timezone=True), nullable=False),
-    Index("outcome_labelled", "submit_time", postgresql_where=text("label IS NOT NULL")),
-    Index("outcome_update_time", "update_time"),
-)
-
-shadow_disagreement = Table(
-    "shadow_disagreement",
-    metadata,
-    Column("ticket_id", Text, primary_key=True),
-    Column("champion_version", Text, primary_key=True),
-    Column("challenger_version", Text, primary_key=True),
-    Column("champion_class", Text, nullable=False),
-    Column("champion_probability", Double, nullable=False),
-    Column("challenger_class", Text, nullable=False),
-    Column("challenger_probability", Double, nullable=False),
-    Column("classify_time", DateTime(timezone=True), nullable=False),
-    Index("shadow_disagreement_time", "classify_time"),
-    comment="where a model in the shadow would have answered otherwise",
-)
-
-inbox = inbox_table(metadata)
-outbox = outbox_table(metadata)
 
 _FORGOTTEN_AT_ONCE = 5000
 

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from services.dispatcher.domain.events import Event
     from services.dispatcher.domain.values import Assignment, Candidate, Extension, UnitCode
 
+SOURCE = "/paidan/dispatcher"
 TOPIC = "dispatcher.assignments.v1"
 INTAKE_TOPIC = "intake.tickets.v1"
 CLASSIFIER_TOPIC = "classifier.classifications.v1"

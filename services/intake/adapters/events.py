@@ -23,14 +23,7 @@ from services.intake.application.follow_dispatch import (
     SupplementRequested,
     Told,
 )
-from services.intake.domain.events import (
-    TicketClosed,
-    TicketRated,
-    TicketReopened,
-    TicketSubmitted,
-    TicketSupplemented,
-    TicketWithdrawn,
-)
+from services.intake.domain.events import TicketClosed, TicketRated, TicketReopened, TicketSubmitted, TicketSupplemented, TicketWithdrawn
 from services.intake.domain.ticket import DispatchFacts, UnitAct
 from services.intake.domain.types import TicketId, UnitCode
 
@@ -43,6 +36,7 @@ if TYPE_CHECKING:
     from services.intake.domain.events import Event
     from services.intake.domain.ticket import Rating
 
+SOURCE = "/paidan/intake"
 TOPIC = "intake.tickets.v1"
 DISPATCHER_TOPIC = "dispatcher.assignments.v1"
 SLA_TOPIC = "sla.events.v1"

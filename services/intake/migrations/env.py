@@ -1,6 +1,6 @@
 """Alembic environment of the schema `intake`."""
 
 from chassis.migrations import run_environment
-from services.intake.adapters.sql import SCHEMA, metadata
+from services.intake.adapters.tables import SCHEMA, metadata
 
 run_environment(SCHEMA, metadata)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from chassis.message import InMessage, OutMessage
     from services.sla.domain.deadline import Deadline, DeadlineChanged
 
+SOURCE = "/paidan/sla"
 TOPIC = "sla.events.v1"
 INTAKE_TOPIC = "intake.tickets.v1"
 DISPATCHER_TOPIC = "dispatcher.assignments.v1"

@@ -1,6 +1,6 @@
 """Alembic environment of the schema `sla`."""
 
 from chassis.migrations import run_environment
-from services.sla.adapters.sql import SCHEMA, metadata
+from services.sla.adapters.tables import SCHEMA, metadata
 
 run_environment(SCHEMA, metadata)

@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError, ProgrammingError
 from chassis.identity import tokens
 from chassis.migrations import configuration, migrate
 from chassis.sql import build_engine
-from services.intake.adapters import sql as intake
+from services.intake.adapters import tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,7 @@ class Schema:
     directory: Path
 
 
-SCHEMAS = [Schema("identity", tokens.metadata, IDENTITY), Schema("intake", intake.metadata, INTAKE)]
+SCHEMAS = [Schema("identity", tokens.metadata, IDENTITY), Schema("intake", tables.metadata, INTAKE)]
 
 
 @pytest.fixture

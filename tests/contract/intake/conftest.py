@@ -13,7 +13,8 @@ import services.intake
 from chassis.migrations import migrate
 from chassis.outbox import Outbox
 from chassis.sql import build_engine
-from services.intake.adapters import sql
+from services.intake.adapters import sql, tables
+from services.intake.adapters.events import SOURCE
 from tests.conftest import fresh_database
 
 if TYPE_CHECKING:
@@ -49,10 +50,10 @@ def admin(database: str) -> Iterator[Engine]:
 @pytest.fixture
 def open_unit_of_work(engine: Engine, admin: Engine) -> Iterator[OpenUnitOfWork]:
     """Opens a new unit of work on empty stores."""
-    outbox = Outbox(sql.outbox, source=sql.SOURCE)
+    outbox = Outbox(tables.outbox, source=SOURCE)
     yield lambda: sql.IntakeUnitOfWork(engine, outbox)
     with admin.begin() as conn:
-        conn.execute(text(f"TRUNCATE {', '.join(table.fullname for table in sql.metadata.sorted_tables)}"))
+        conn.execute(text(f"TRUNCATE {', '.join(table.fullname for table in tables.metadata.sorted_tables)}"))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import select
 
-from services.intake.adapters import sql
+from services.intake.adapters import tables
 from services.intake.domain.ticket import Contact, Enterprise
 from services.intake.domain.types import DistrictCode
 from tests.unit.intake.builders import HELPER, LEAD, NOW, STRANGER, dispatch, some_uscc, ticket
@@ -66,7 +66,7 @@ def test_a_look_is_recorded_with_the_commit_and_not_without(open_unit_of_work: O
                 uow.commit()
 
     with admin.connect() as conn:
-        looks = conn.execute(select(sql.contact_look_table)).all()
+        looks = conn.execute(select(tables.contact_look_table)).all()
 
     assert [(look.ticket_id, look.unit, look.look_time) for look in looks] == [(made.ticket_id, LEAD, NOW)] * 2
 

@@ -11,7 +11,8 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError
 
 from chassis.outbox import Outbox
-from services.intake.adapters import sql
+from services.intake.adapters import sql, tables
+from services.intake.adapters.events import SOURCE
 from services.intake.domain.events import TicketSubmitted, TicketWithdrawn
 from services.intake.domain.ticket import Contact
 from services.intake.domain.types import Channel, Solved, TicketState
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tests.contract.intake.conftest import OpenUnitOfWork
 
 CONTACT = Contact(name="王小明", phone="023-67890000")
+WRITTEN = (tables.ticket_table, tables.contact_table, tables.change_table, tables.outbox)
 
 
 def fresh(**changed: Any) -> Ticket:
@@ -86,7 +88,7 @@ def test_leaving_without_commit_leaves_nothing(open_unit_of_work: OpenUnitOfWork
         uow.tell(TicketSubmitted(made))
         uow.flush()
 
-    assert [count(admin, table) for table in (sql.ticket_table, sql.contact_table, sql.change_table, sql.outbox)] == [0, 0, 0, 0]
+    assert [count(admin, table) for table in WRITTEN] == [0, 0, 0, 0]
 
 
 def test_a_commit_that_fails_leaves_nothing(open_unit_of_work: OpenUnitOfWork, admin: Engine) -> None:
@@ -99,7 +101,7 @@ def test_a_commit_that_fails_leaves_nothing(open_unit_of_work: OpenUnitOfWork, a
         with pytest.raises(IntegrityError):
             uow.commit()
 
-    assert [count(admin, table) for table in (sql.ticket_table, sql.contact_table, sql.change_table, sql.outbox)] == [1, 1, 1, 1]
+    assert [count(admin, table) for table in WRITTEN] == [1, 1, 1, 1]
 
 
 def test_events_are_in_the_outbox_in_the_order_in_which_they_were_told(open_unit_of_work: OpenUnitOfWork, admin: Engine) -> None:
@@ -112,7 +114,7 @@ def test_events_are_in_the_outbox_in_the_order_in_which_they_were_told(open_unit
         uow.commit()
 
     with admin.connect() as conn:
-        rows = conn.execute(select(sql.outbox).order_by(sql.outbox.c.seq)).all()
+        rows = conn.execute(select(tables.outbox).order_by(tables.outbox.c.seq)).all()
     assert [row.type.rpartition(".")[2] for row in rows] == ["TicketSubmitted", *["TicketWithdrawn"] * 5]
     assert [bytes(row.payload).count(f"{i}".encode()) > 0 for i, row in enumerate(rows[1:])] == [True] * 5
     assert {row.aggregateid for row in rows} == {made.ticket_id}
@@ -129,7 +131,7 @@ def test_who_watches_is_told_after_a_commit_that_changed_tickets_and_after_no_ot
             told.append(uow.tickets.find(known.ticket_id, None).state)
 
     def uow() -> sql.IntakeUnitOfWork:
-        return sql.IntakeUnitOfWork(engine, Outbox(sql.outbox, source=sql.SOURCE), on_change=on_change)
+        return sql.IntakeUnitOfWork(engine, Outbox(tables.outbox, source=SOURCE), on_change=on_change)
 
     with uow() as reading:
         reading.tickets.get(known.ticket_id)

@@ -10,7 +10,9 @@ from sqlalchemy import create_engine, text
 
 from chassis.outbox import Outbox
 from chassis.sql import build_engine
-from services.sla.adapters.sql import SOURCE, SlaUnitOfWork, SqlDeadlineReader, metadata, outbox
+from services.sla.adapters.events import SOURCE
+from services.sla.adapters.sql import SlaUnitOfWork, SqlDeadlineReader
+from services.sla.adapters.tables import metadata, outbox
 from services.sla.telemetry import SlaMetrics
 from tests.unit.sla.builders import rules
 from tests.unit.sla.fakes import MemoryDeadlineReader, MemoryStore, MemoryUnitOfWork

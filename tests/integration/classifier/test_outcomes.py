@@ -25,7 +25,7 @@ from paidan.classifier.v1 import events_pb2 as classifier
 from paidan.dispatcher.v1 import dispatch_pb2
 from paidan.dispatcher.v1 import events_pb2 as dispatcher
 from paidan.intake.v1 import events_pb2 as intake
-from services.classifier.adapters import sql
+from services.classifier.adapters import sql, tables
 from services.classifier.adapters.model_archive import ModelArchive
 from tests.integration.classifier.conftest import running
 from tests.support.waiting import eventually
@@ -78,7 +78,7 @@ class Learning:
 
     def outcome(self, ticket_id: str) -> Row[Any] | None:
         with self.engine.connect() as conn:
-            return conn.execute(select(sql.outcome).where(sql.outcome.c.ticket_id == ticket_id)).one_or_none()
+            return conn.execute(select(tables.outcome).where(tables.outcome.c.ticket_id == ticket_id)).one_or_none()
 
     def weight(self, ticket_id: str) -> float | None:
         row = self.outcome(ticket_id)
@@ -195,7 +195,7 @@ def test_a_promotion_and_a_rollback_reach_a_running_classifier_and_its_shadow_is
 
     def releases() -> set[str]:
         with learning.engine.connect() as conn:
-            return set(conn.scalars(select(sql.model_release.c.version)))
+            return set(conn.scalars(select(tables.model_release.c.version)))
 
     def shadow_sum(address: str) -> float:
         lines = urlopen(f"http://{address}/metrics", timeout=5).read().decode().splitlines()
@@ -229,7 +229,7 @@ def test_tickets_are_classified_while_learning_cannot(kafka_bootstrap: str, tell
 def test_what_is_old_is_forgotten(learning: Learning) -> None:
     with learning.engine.begin() as conn:
         for ticket, age in (("old", 500), ("young", 5)):
-            conn.execute(sql.outcome.insert().values(ticket_id=ticket, facts={}, update_time=NOW - timedelta(days=age)))
+            conn.execute(tables.outcome.insert().values(ticket_id=ticket, facts={}, update_time=NOW - timedelta(days=age)))
         forgotten = sql.forget_outcomes(conn, now=NOW, retention=timedelta(days=400))
 
     assert forgotten == 1
@@ -241,11 +241,11 @@ def test_the_migrations_make_the_tables_that_the_code_declares(database_url: str
     with engine.connect() as conn:
         options = {
             "include_schemas": True,
-            "include_name": lambda name, kind, _parents: kind != "schema" or name == sql.SCHEMA,
-            "version_table_schema": sql.SCHEMA,
+            "include_name": lambda name, kind, _parents: kind != "schema" or name == tables.SCHEMA,
+            "version_table_schema": tables.SCHEMA,
             "compare_type": True,
         }
-        differences = compare_metadata(MigrationContext.configure(conn, opts=options), sql.metadata)
+        differences = compare_metadata(MigrationContext.configure(conn, opts=options), tables.metadata)
     engine.dispose()
 
     assert differences == []
@@ -265,7 +265,7 @@ def test_who_was_right_where_two_models_disagreed_is_told_by_outcomes(learning: 
     )
     with learning.engine.begin() as conn:
         for ticket, label in (("t1", "law_enforcement"), ("t2", "fee_burden"), ("t3", None)):
-            conn.execute(sql.outcome.insert().values(ticket_id=ticket, facts={}, label=label, update_time=NOW))
+            conn.execute(tables.outcome.insert().values(ticket_id=ticket, facts={}, label=label, update_time=NOW))
 
         (judged,) = sql.judged_disagreements(conn)
 

@@ -22,7 +22,8 @@ from paidan.classifier.v1 import classifier_service_pb2 as pb
 from paidan.classifier.v1 import events_pb2
 from paidan.classifier.v1.classifier_service_pb2_grpc import ClassifierServiceStub
 from paidan.intake.v1 import events_pb2 as intake_pb2
-from services.classifier.adapters.sql import ClassifierUnitOfWork, model_release
+from services.classifier.adapters.sql import ClassifierUnitOfWork
+from services.classifier.adapters.tables import model_release
 from services.classifier.application.record_release import record_release
 from tests.integration.classifier.conftest import running
 from tests.integration.classifier.endpoint import serving

@@ -27,8 +27,8 @@ from paidan.intake.v1 import events_pb2 as intake
 from paidan.intake.v1 import ticket_pb2
 from paidan.sla.v1 import deadline_pb2
 from paidan.sla.v1 import events_pb2 as sla
-from services.dispatcher.adapters import kafka, sql
-from services.dispatcher.adapters.events import CLASSIFIER_TOPIC, INTAKE_TOPIC, SLA_TOPIC, Announcer, receipts_topic
+from services.dispatcher.adapters import history, kafka, reading, sql, tables
+from services.dispatcher.adapters.events import CLASSIFIER_TOPIC, INTAKE_TOPIC, SLA_TOPIC, SOURCE, Announcer, receipts_topic
 from services.dispatcher.application.guard_minute import guard_minute
 from services.dispatcher.application.ports import Office
 from services.dispatcher.domain.choosing import Chooser
@@ -87,14 +87,14 @@ class Harness:
         self.chassis_metrics = ChassisMetrics()
         self.metrics = DispatcherMetrics(self.chassis_metrics.registry)
         self.office = Office(clock=self.clock, chooser=Chooser(CATALOGUE, POLICY), new_id=new_id)
-        self.outbox = Outbox(sql.outbox, source=sql.SOURCE)
+        self.outbox = Outbox(tables.outbox, source=SOURCE)
         self.announcer = Announcer(CATALOGUE)
-        self.experience = sql.Experience(self.clock, timedelta(0))
-        self.reading = sql.SqlReading(self.engine)
+        self.experience = history.Experience(self.clock, timedelta(0))
+        self.reading = reading.SqlReading(self.engine)
         self.handler = kafka.MessageHandler(self.office)
         self.sink = TransactionalSink(
             self.unit_of_work,
-            sql.inbox,
+            tables.inbox,
             self.handler,
             consumer=kafka.GROUP,
             clock=self.clock,

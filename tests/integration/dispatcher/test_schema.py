@@ -6,7 +6,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
-from services.dispatcher.adapters.sql import SCHEMA, metadata
+from services.dispatcher.adapters.tables import SCHEMA, metadata
 
 if TYPE_CHECKING:
     from tests.integration.dispatcher.harness import Harness

@@ -26,7 +26,8 @@ from deploy.local.ports import free_port
 from paidan.intake.v1 import intake_service_pb2 as pb
 from paidan.intake.v1 import ticket_pb2
 from paidan.intake.v1.intake_service_pb2_grpc import IntakeServiceStub
-from services.intake.adapters import sql
+from services.intake.adapters import sql, tables
+from services.intake.adapters.events import SOURCE
 from services.intake.adapters.watch import WatchHub
 from services.intake.application.follow_dispatch import Accepted, Dispatched, Fact, Resolved, SupplementRequested, Told, follow_dispatch
 from services.intake.bootstrap import build
@@ -137,7 +138,7 @@ class Store:
         self.url = database_url
         self.admin: Engine = create_engine(database_url)
         self.engine: Engine = build_engine(database_url, service="intake", pool_size=8)
-        self.outbox = Outbox(sql.outbox, source=sql.SOURCE)
+        self.outbox = Outbox(tables.outbox, source=SOURCE)
 
     def close(self) -> None:
         self.admin.dispose()

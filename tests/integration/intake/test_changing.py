@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from paidan.intake.v1 import events_pb2, ticket_pb2
-from services.intake.adapters import sql
+from services.intake.adapters import tables
 from services.intake.domain.types import TicketState
 from tests.integration.intake.harness import refusal
 
@@ -246,7 +246,7 @@ def test_a_refused_change_changes_nothing(store: Store, portal: Client) -> None:
 
 def _events(store: Store, ticket_id: str) -> list[Any]:
     with store.admin.connect() as conn:
-        return list(conn.execute(select(sql.outbox).where(sql.outbox.c.aggregateid == ticket_id).order_by(sql.outbox.c.seq)))
+        return list(conn.execute(select(tables.outbox).where(tables.outbox.c.aggregateid == ticket_id).order_by(tables.outbox.c.seq)))
 
 
 def _last_event(store: Store, ticket_id: str, kind: type[Message]) -> Any:

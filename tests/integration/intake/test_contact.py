@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from paidan.intake.v1 import ticket_pb2
-from services.intake.adapters import sql
+from services.intake.adapters import tables
 from services.intake.application.follow_dispatch import Declined, Dispatched, SentToTriage
 from services.intake.domain.types import TicketId, TicketState
 from tests.integration.intake.harness import refusal
@@ -136,4 +136,4 @@ def test_when_the_ticket_has_ended_the_lead_sees_the_contact_no_more(door: Door,
 
 def _looks(store: Store, ticket_id: str) -> list:
     with store.admin.connect() as conn:
-        return list(conn.execute(select(sql.contact_look_table).where(sql.contact_look_table.c.ticket_id == ticket_id)))
+        return list(conn.execute(select(tables.contact_look_table).where(tables.contact_look_table.c.ticket_id == ticket_id)))

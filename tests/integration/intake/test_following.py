@@ -15,7 +15,7 @@ from paidan.dispatcher.v1 import events_pb2 as dispatcher
 from paidan.intake.v1 import ticket_pb2
 from paidan.sla.v1 import deadline_pb2
 from paidan.sla.v1 import events_pb2 as sla
-from services.intake.adapters import sql
+from services.intake.adapters import sql, tables
 from services.intake.adapters.events import DISPATCHER_TOPIC, SLA_TOPIC
 from services.intake.adapters.kafka import GROUP, TOPICS, handle_messages
 from tests.unit.chassis.builders import ARecord
@@ -32,7 +32,7 @@ DUE = datetime(2026, 11, 26, 16, 0, tzinfo=UTC)
 
 @pytest.fixture
 def sink(store: Store) -> TransactionalSink[sql.IntakeUnitOfWork]:
-    return TransactionalSink(store.open, sql.inbox, handle_messages, consumer=GROUP, clock=SystemClock(), metrics=ChassisMetrics())
+    return TransactionalSink(store.open, tables.inbox, handle_messages, consumer=GROUP, clock=SystemClock(), metrics=ChassisMetrics())
 
 
 def record(message: Message, *, message_id: str = "", topic: str = DISPATCHER_TOPIC, value: bytes | None = None) -> ARecord:
@@ -266,6 +266,6 @@ def _dispatched_at(ticket_id: str, seconds: int) -> dispatcher.TicketDispatched:
 def _letters(store: Store, *, since: str) -> list[dict[str, str]]:
     """Return the headers of the dead letters that were buried after a ticket was stored."""
     with store.admin.connect() as conn:
-        rows = conn.execute(sql.outbox.select().order_by(sql.outbox.c.seq)).all()
+        rows = conn.execute(tables.outbox.select().order_by(tables.outbox.c.seq)).all()
     begin = next(i for i, row in enumerate(rows) if row.aggregateid == since)
     return [dict(row.headers) for row in rows[begin:] if row.aggregatetype.endswith(".dlq")]

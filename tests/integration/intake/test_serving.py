@@ -20,7 +20,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 from services.intake.adapters import grpc as servicer
-from services.intake.adapters import sql
+from services.intake.adapters import tables
 from services.intake.bootstrap import build
 from services.intake.domain.types import TicketId, TicketState
 from tests.integration.intake.harness import PATIENCE_SECONDS, SERVICE, Store, a_request, open_door, refusal, settings
@@ -255,7 +255,7 @@ def test_the_trace_of_the_caller_goes_on_in_the_events(door: Door, portal: Clien
     )
 
     with store.admin.connect() as conn:
-        headers = conn.execute(sql.outbox.select().where(sql.outbox.c.aggregateid == answer.ticket.ticket_id)).one().headers
+        headers = conn.execute(tables.outbox.select().where(tables.outbox.c.aggregateid == answer.ticket.ticket_id)).one().headers
     assert dict(headers)["traceparent"].split("-")[1] == trace_id
 
 

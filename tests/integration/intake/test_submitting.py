@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from chassis.clock import SystemClock
 from chassis.testing import ManualClock
 from paidan.intake.v1 import ticket_pb2
-from services.intake.adapters import sql
+from services.intake.adapters import sql, tables
 from services.intake.application.close_resolved import CloseResolved
 from services.intake.application.import_enterprises import import_enterprises
 from services.intake.application.submit_tickets import SubmitTickets
@@ -45,9 +45,9 @@ def test_an_answer_means_that_ticket_contact_and_event_are_in_the_database(porta
     assert ticket.enterprise == request.enterprise
     assert ticket.confidential
     with store.admin.connect() as conn:
-        stored = conn.execute(select(sql.ticket_table).where(sql.ticket_table.c.ticket_id == ticket.ticket_id)).one()
-        contact = conn.execute(select(sql.contact_table).where(sql.contact_table.c.ticket_id == ticket.ticket_id)).one()
-        event = conn.execute(select(sql.outbox).where(sql.outbox.c.aggregateid == ticket.ticket_id)).one()
+        stored = conn.execute(select(tables.ticket_table).where(tables.ticket_table.c.ticket_id == ticket.ticket_id)).one()
+        contact = conn.execute(select(tables.contact_table).where(tables.contact_table.c.ticket_id == ticket.ticket_id)).one()
+        event = conn.execute(select(tables.outbox).where(tables.outbox.c.aggregateid == ticket.ticket_id)).one()
     assert stored.number == ticket.number
     assert (contact.name, contact.phone) == (request.contact.name, request.contact.phone)
     assert (event.aggregatetype, event.type) == ("intake.tickets.v1", "paidan.intake.v1.TicketSubmitted")
@@ -233,7 +233,7 @@ def test_a_message_just_under_one_mebibyte_is_judged_by_its_fields(portal: Clien
 
 def _tickets_of(store: Store, portal: Client) -> int:
     with store.admin.connect() as conn:
-        statement = select(func.count()).select_from(sql.ticket_table).where(sql.ticket_table.c.portal == portal.caller.subject)
+        statement = select(func.count()).select_from(tables.ticket_table).where(tables.ticket_table.c.portal == portal.caller.subject)
         return int(conn.scalar(statement) or 0)
 
 
@@ -305,6 +305,6 @@ def test_what_nobody_disputed_for_seven_days_is_closed_and_told(store: Store) ->
     with store.open() as uow:
         assert uow.tickets.get(key).state is TicketState.CLOSED
     with store.admin.connect() as conn:
-        kinds = list(conn.scalars(select(sql.outbox.c.type).where(sql.outbox.c.aggregateid == key).order_by(sql.outbox.c.seq)))
+        kinds = list(conn.scalars(select(tables.outbox.c.type).where(tables.outbox.c.aggregateid == key).order_by(tables.outbox.c.seq)))
     assert closed == [0, 1, 0]
     assert kinds[-1] == "paidan.intake.v1.TicketClosed"

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from paidan.sla.v1 import deadline_pb2
 from paidan.sla.v1 import events_pb2 as sla
-from services.sla.adapters import sql
+from services.sla.adapters import sql, tables
 from services.sla.adapters.kafka import handle_messages
 from services.sla.application.tick_due import TickDue, tick_due
 from services.sla.domain.deadline import Tally, TicketId
@@ -57,7 +57,7 @@ def tick(database: Database, at: datetime, size: int = 500) -> int:
 def told(database: Database, ticket_id: str | None = None) -> list[str]:
     """Return what lies in the outbox, in its order: kind of the deadline and of the change."""
     with database.engine.connect() as conn:
-        rows = conn.execute(select(sql.outbox).order_by(sql.outbox.c.seq)).all()
+        rows = conn.execute(select(tables.outbox).order_by(tables.outbox.c.seq)).all()
     names = []
     for row in rows:
         if ticket_id in {None, row.aggregateid}:
@@ -78,13 +78,13 @@ def test_the_migration_makes_what_the_tables_say(database: Database) -> None:
             conn,
             opts={
                 "include_schemas": True,
-                "include_name": lambda name, kind, _parents: kind != "schema" or name == sql.SCHEMA,
+                "include_name": lambda name, kind, _parents: kind != "schema" or name == tables.SCHEMA,
                 "include_object": lambda _object, name, *_: name != "alembic_version",
                 "compare_type": True,
             },
         )
 
-        assert compare_metadata(context, sql.metadata) == []
+        assert compare_metadata(context, tables.metadata) == []
 
 
 def test_a_batch_is_taken_in_and_announced_in_order(database: Database) -> None:
@@ -107,7 +107,7 @@ def test_what_is_announced_carries_on_the_trace_of_its_cause(database: Database)
         uow.commit()
 
     with database.engine.connect() as conn:
-        headers = dict(conn.execute(select(sql.outbox.c.headers)).scalars().first() or [])
+        headers = dict(conn.execute(select(tables.outbox.c.headers)).scalars().first() or [])
 
     assert message.traceparent is not None
     assert headers["traceparent"].split("-")[1] == message.traceparent.split("-")[1]
@@ -234,7 +234,7 @@ def test_a_clock_that_no_calendar_can_count_is_kept_told_of_aloud_and_set_when_o
         take_in(database, (submitted("t-1", start), start), (dispatched("t-1", start), start + timedelta(seconds=1)))
     waiting = tallies(database)
     with database.engine.connect() as conn:
-        due = conn.scalar(select(sql.deadline_table.c.due_time).where(sql.deadline_table.c.kind == "resolution"))
+        due = conn.scalar(select(tables.deadline_table.c.due_time).where(tables.deadline_table.c.kind == "resolution"))
     database.rules = rules(calendar(NOTICE_FOR_2027, version="with 2027"))
     with database.open() as uow:
         [ticket] = uow.tickets.lock_computed_otherwise(database.rules.calendar_version, 10)
