@@ -26,8 +26,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from chassis import failpoint
+from chassis.bulk import bulk_insert
 from chassis.pace import Pace
-from chassis.sql import bulk_insert
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import ARRAY, Connection, Engine, Text, any_, func, literal, select
 
-from chassis.sql import SqlUnitOfWork, bulk_insert, bulk_upsert
+from chassis.bulk import bulk_insert, bulk_upsert
+from chassis.sql import SqlUnitOfWork
 from services.classifier.adapters.facts_json import from_json, to_json
 from services.classifier.adapters.tables import model_release, outcome, shadow_disagreement
 from services.classifier.domain.outcomes import Facts, TicketId

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
-from chassis.sql import bulk_insert
+from chassis.bulk import bulk_insert
 from services.dispatcher.adapters.rows import DECISION
 from services.dispatcher.adapters.tables import SCHEMA, assignment_table, decision_table
 from services.dispatcher.domain import events

@@ -11,8 +11,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from chassis import trace
+from chassis.bulk import bulk_insert, bulk_update
 from chassis.message import RetryLater
-from chassis.sql import SqlUnitOfWork, bulk_insert, bulk_update
+from chassis.sql import SqlUnitOfWork
 from services.dispatcher.adapters.history import Experience, write_history
 from services.dispatcher.adapters.rows import (
     DISPATCH_COLUMNS,

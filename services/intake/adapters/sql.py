@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import and_, insert, or_, select, text, tuple_
 
+from chassis.bulk import bulk_insert, bulk_update, bulk_upsert
 from chassis.caller import Role
 from chassis.message import new_id
-from chassis.sql import SqlUnitOfWork, bulk_insert, bulk_update, bulk_upsert
+from chassis.sql import SqlUnitOfWork
 from services.intake.adapters.events import encode
 from services.intake.adapters.tables import (
     change_table,

@@ -9,8 +9,9 @@ import structlog
 from sqlalchemy import ARRAY, Column, Text, any_, func, literal, or_, select, true, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
+from chassis.bulk import bulk_insert, bulk_upsert
 from chassis.caller import Role
-from chassis.sql import SqlUnitOfWork, bulk_insert, bulk_upsert
+from chassis.sql import SqlUnitOfWork
 from services.sla.adapters.events import encode
 from services.sla.adapters.facts_json import from_json, to_json
 from services.sla.adapters.tables import calendar_activation, deadline_table, deadline_tally, ticket_clock

@@ -11,8 +11,9 @@ from sqlalchemy import ARRAY, Column, DateTime, Integer, LargeBinary, MetaData, 
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
+from chassis.bulk import bulk_insert, bulk_update, bulk_upsert
 from chassis.caller import Role
-from chassis.sql import build_engine, bulk_insert, bulk_update, bulk_upsert
+from chassis.sql import build_engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
