@@ -102,7 +102,7 @@ class Rejected(Exception):
 
 
 class Publisher(Protocol):
-    """Sends records; `chassis.kafka.Producer` is one."""
+    """Sends records; `chassis.producer.Producer` is one."""
 
     def send(self, records: Sequence[tuple[str, str, bytes, list[tuple[str, str]]]]) -> list[Exception | None]:
         """Send (topic, key, value, headers) records and wait for the brokers; per record None when acknowledged, else the error."""

@@ -16,7 +16,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from chassis.dead_letter import SUFFIX, dead_letter_topic
-from chassis.kafka import Producer
+from chassis.producer import Producer
 from chassis.settings import KafkaSettings
 from cli.connection import load
 from cli.output import CommandError, JsonFlag, console, errors_shown, print_json

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 from chassis import inbox as inboxes
 from chassis.clock import SystemClock
-from chassis.grpc import GrpcServer, Service
+from chassis.consumer import Consumer
+from chassis.gate import Service
+from chassis.grpc import GrpcServer
 from chassis.identity.tokens import Authenticator
-from chassis.kafka import Consumer, Producer, ProducingSink, TransactionalSink
 from chassis.metrics import ChassisMetrics, MetricsServer
 from chassis.outbox import Outbox, Relay
+from chassis.producer import Producer
+from chassis.sink import ProducingSink, TransactionalSink
 from chassis.sql import build_engine
 from chassis.timer import Timer
 from paidan.classifier.v1.classifier_service_pb2_grpc import add_ClassifierServiceServicer_to_server

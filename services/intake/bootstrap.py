@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 from chassis import inbox as inboxes
 from chassis.clock import SystemClock
+from chassis.consumer import Consumer
+from chassis.gate import Service
 from chassis.group_commit import GroupCommit
-from chassis.grpc import GrpcServer, Service
+from chassis.grpc import GrpcServer
 from chassis.identity.tokens import Authenticator
-from chassis.kafka import Consumer, Producer, TransactionalSink
 from chassis.metrics import ChassisMetrics, MetricsServer
 from chassis.outbox import Outbox, Relay
+from chassis.producer import Producer
+from chassis.sink import TransactionalSink
 from chassis.sql import build_engine
 from chassis.timer import Timer
 from paidan.intake.v1.intake_service_pb2_grpc import add_IntakeServiceServicer_to_server

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from kafka import errors as kafka_errors
 
-import chassis.kafka
+import chassis.consumer
 import chassis.outbox
+import chassis.producer
+import chassis.sink
 from chassis import failpoint
 from chassis.sql import SqlUnitOfWork
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 def deliver_everything_twice() -> None:
     """Every poll's records come a second time, as after a lost offset commit."""
-    poll = chassis.kafka.KafkaConsumer.poll
+    poll = chassis.consumer.KafkaConsumer.poll
 
     def poll_twice(self: Any, *arguments: Any, **options: Any) -> Any:
         again = self.__dict__.pop("_again", None)
@@ -37,12 +39,12 @@ def deliver_everything_twice() -> None:
         self.__dict__["_again"] = polled
         return polled
 
-    chassis.kafka.KafkaConsumer.poll = poll_twice
+    chassis.consumer.KafkaConsumer.poll = poll_twice
 
 
 def fail_half_of_the_sends() -> None:
     """Half of the messages are not acknowledged when they are first sent, and the relay takes its time, so that batches are large."""
-    send, publish_batch = chassis.kafka.Producer.send, chassis.outbox.Relay.publish_batch
+    send, publish_batch = chassis.producer.Producer.send, chassis.outbox.Relay.publish_batch
     failed: set[str] = set()
 
     def send_half(self: Any, records: Sequence[tuple[str, str, bytes, list[tuple[str, str]]]]) -> list[Exception | None]:
@@ -56,7 +58,7 @@ def fail_half_of_the_sends() -> None:
         time.sleep(0.3)
         return publish_batch(self, conn)
 
-    chassis.kafka.Producer.send = send_half
+    chassis.producer.Producer.send = send_half
     chassis.outbox.Relay.publish_batch = publish_late
 
 
@@ -66,12 +68,12 @@ def fail_half_of_the_sends() -> None:
 def no_inbox() -> None:
     """Every message counts as new, and every message comes twice."""
     deliver_everything_twice()
-    chassis.kafka.claim = lambda _conn, _table, ids: set(ids)
+    chassis.sink.claim = lambda _conn, _table, ids: set(ids)
 
 
 def offset_before_effect() -> None:
     """Offsets are committed before the effect instead of after it; with the point `mutant.between` between the two."""
-    poll = chassis.kafka.KafkaConsumer.poll
+    poll = chassis.consumer.KafkaConsumer.poll
 
     def poll_and_commit(self: Any, *arguments: Any, **options: Any) -> Any:
         polled = poll(self, *arguments, **options)
@@ -81,7 +83,7 @@ def offset_before_effect() -> None:
             failpoint.reach("mutant.between")
         return polled
 
-    chassis.kafka.KafkaConsumer.poll = poll_and_commit
+    chassis.consumer.KafkaConsumer.poll = poll_and_commit
 
 
 def publish_after_commit() -> None:

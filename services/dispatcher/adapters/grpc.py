@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from chassis.grpc import current_caller
+from chassis.gate import current_caller
 from chassis.instant import to_instant
 from chassis.page import InvalidPageToken, decode_token, encode_token, page_size
 from paidan.dispatcher.v1 import dispatch_pb2

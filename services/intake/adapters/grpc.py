@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chassis import page, trace
-from chassis.grpc import SlowReader, current_caller
+from chassis.gate import SlowReader, current_caller
 from chassis.instant import to_instant, to_timestamp
 from paidan.intake.v1 import intake_service_pb2 as pb
 from paidan.intake.v1 import ticket_pb2

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from chassis import page
-from chassis.grpc import current_caller
+from chassis.gate import current_caller
 from chassis.instant import to_timestamp
 from paidan.sla.v1 import sla_service_pb2 as pb
 from paidan.sla.v1.sla_service_pb2_grpc import SlaServiceServicer

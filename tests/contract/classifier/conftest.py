@@ -12,7 +12,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from chassis.caller import Caller, Role
-from chassis.grpc import GrpcServer, Service
+from chassis.gate import Service
+from chassis.grpc import GrpcServer
 from chassis.metrics import ChassisMetrics
 from paidan.classifier.v1.classifier_service_pb2_grpc import ClassifierServiceStub, add_ClassifierServiceServicer_to_server
 from services.classifier.adapters.access import ACCESS

@@ -14,10 +14,12 @@ from sqlalchemy.exc import OperationalError
 
 from chassis import inbox as inboxes
 from chassis.clock import SystemClock
+from chassis.consumer import Consumer
 from chassis.dead_letter import DeadLetterLimit, DeadLetterLimitReached, dead_letter_topic
-from chassis.kafka import Consumer, Producer, TransactionalSink
 from chassis.message import InMessage, InvalidMessage, RetryLater, new_id
 from chassis.outbox import Relay
+from chassis.producer import Producer
+from chassis.sink import TransactionalSink
 from tests.integration.chassis.conftest import Probe, Topics, values
 from tests.support.waiting import eventually
 from tests.unit.chassis.builders import ARecord, with_id

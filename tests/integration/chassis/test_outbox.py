@@ -15,10 +15,10 @@ import pytest
 from sqlalchemy import text
 
 from chassis import trace
-from chassis.kafka import Producer
 from chassis.message import OutMessage, new_id
 from chassis.metrics import ChassisMetrics
 from chassis.outbox import Outbox, Rejected, Relay
+from chassis.producer import Producer
 from tests.integration.chassis.conftest import SOURCE, Probe, Topics, values
 from tests.support.waiting import eventually
 

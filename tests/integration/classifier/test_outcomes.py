@@ -16,8 +16,8 @@ from sqlalchemy import create_engine, select, text
 from typer.testing import CliRunner
 
 from chassis.instant import to_timestamp
-from chassis.kafka import Producer
 from chassis.message import proto_message
+from chassis.producer import Producer
 from chassis.sql import build_engine
 from cli.main import app
 from paidan.classifier.v1 import classification_pb2

@@ -15,8 +15,8 @@ from sqlalchemy import create_engine, select, text
 
 from chassis.caller import Caller, Role
 from chassis.identity import tokens
-from chassis.kafka import Producer
 from chassis.message import InMessage, proto_message, read_record
+from chassis.producer import Producer
 from chassis.sql import build_engine
 from paidan.classifier.v1 import classifier_service_pb2 as pb
 from paidan.classifier.v1 import events_pb2

@@ -13,10 +13,10 @@ from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy import text
 
-from chassis.kafka import TransactionalSink
 from chassis.message import new_id
 from chassis.metrics import ChassisMetrics
 from chassis.outbox import Outbox
+from chassis.sink import TransactionalSink
 from chassis.sql import build_engine
 from chassis.testing import ManualClock
 from paidan.classifier.v1 import classification_pb2

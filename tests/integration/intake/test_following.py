@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chassis.clock import SystemClock
-from chassis.kafka import TransactionalSink
 from chassis.metrics import ChassisMetrics
+from chassis.sink import TransactionalSink
 from paidan.dispatcher.v1 import dispatch_pb2
 from paidan.dispatcher.v1 import events_pb2 as dispatcher
 from paidan.intake.v1 import ticket_pb2

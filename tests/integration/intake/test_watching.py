@@ -223,7 +223,7 @@ def test_five_hundred_open_watches_hold_no_thread_and_submissions_go_on(store: S
 @pytest.fixture
 def impatient(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
     """A door that waits only a second for a watcher to read, and clients that keep little for whom does not."""
-    monkeypatch.setattr("chassis.grpc._STREAM_WRITE_TIMEOUT", timedelta(seconds=1))
+    monkeypatch.setattr("chassis.gate._STREAM_WRITE_TIMEOUT", timedelta(seconds=1))
     with open_door(store, options=[("grpc.http2.bdp_probe", 0)]) as opened:
         yield opened
 

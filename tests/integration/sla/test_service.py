@@ -17,8 +17,8 @@ from sqlalchemy import create_engine
 from chassis.caller import Caller, Role
 from chassis.identity.tokens import issue
 from chassis.instant import to_timestamp
-from chassis.kafka import Producer
 from chassis.message import proto_message
+from chassis.producer import Producer
 from deploy.local.stack import LocalService, open_stack
 from paidan.sla.v1 import deadline_pb2
 from paidan.sla.v1 import events_pb2 as sla

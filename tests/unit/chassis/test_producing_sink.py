@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chassis.dead_letter import DeadLetterLimit, DeadLetterLimitReached
-from chassis.kafka import ProducingSink
 from chassis.message import InMessage, InvalidMessage, OutMessage, RetryLater
 from chassis.metrics import ChassisMetrics
 from chassis.outbox import Rejected
+from chassis.sink import ProducingSink
 from chassis.testing import ManualClock
 from tests.unit.chassis.builders import ARecord, with_id
 

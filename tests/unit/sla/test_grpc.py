@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chassis import grpc as chassis_grpc
+from chassis import gate
 from chassis.caller import Caller, Role
 from chassis.instant import to_timestamp
 from chassis.refusal import RefusalKind
@@ -54,9 +54,9 @@ def door() -> Door:
 
 @pytest.fixture(autouse=True)
 def desk_calls() -> Iterator[None]:
-    token = chassis_grpc._caller.set(DESK)
+    token = gate._caller.set(DESK)
     yield
-    chassis_grpc._caller.reset(token)
+    gate._caller.reset(token)
 
 
 def test_deadlines_of_a_ticket_are_answered(door: Door) -> None:
@@ -70,7 +70,7 @@ def test_deadlines_of_a_ticket_are_answered(door: Door) -> None:
 
 def test_a_unit_is_answered_about_its_own_tickets_only(door: Door) -> None:
     door.ticket("t-1")
-    chassis_grpc._caller.set(Caller(Role.UNIT, "jtysw"))
+    gate._caller.set(Caller(Role.UNIT, "jtysw"))
 
     with pytest.raises(TicketNotFound):
         door.servicer.GetDeadlines(pb.GetDeadlinesRequest(ticket_id="t-1"), None)
@@ -113,7 +113,7 @@ def test_a_token_of_another_caller_is_refused(door: Door) -> None:
     for n in range(3):
         door.ticket(f"t-{n}")
     token = door.servicer.ListDue(pb.ListDueRequest(page_size=2), None).next_page_token
-    chassis_grpc._caller.set(UNIT)
+    gate._caller.set(UNIT)
 
     with pytest.raises(InvalidPageToken):
         door.servicer.ListDue(pb.ListDueRequest(page_size=2, page_token=token), None)

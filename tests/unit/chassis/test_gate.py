@@ -13,7 +13,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from chassis import grpc as door
+from chassis import gate, rich_error
 from chassis.caller import Caller, Role
 from chassis.metrics import ChassisMetrics
 from chassis.refusal import Refusal, RefusalKind, Violation
@@ -37,11 +37,11 @@ def details(status: status_pb2.Status) -> list[Any]:
 
 @pytest.mark.parametrize("kind", list(RefusalKind))
 def test_every_kind_of_refusal_has_a_code_of_its_own(kind: RefusalKind) -> None:
-    status = door._rich(Refusal(kind, "REASON", "what is wrong"), "probe.paidan")
+    status = rich_error._rich(Refusal(kind, "REASON", "what is wrong"), "probe.paidan")
 
     assert status.code != code_pb2.OK
     assert status.message == "what is wrong"
-    assert [each for each in RefusalKind if door._CODES[each] == status.code] == [kind]
+    assert [each for each in RefusalKind if rich_error._CODES[each] == status.code] == [kind]
 
 
 def test_a_refusal_carries_reason_fields_and_when_to_come_back() -> None:
@@ -54,7 +54,7 @@ def test_a_refusal_carries_reason_fields_and_when_to_come_back() -> None:
         retry_after=timedelta(milliseconds=1500),
     )
 
-    info, bad, retry = details(door._rich(refusal, "probe.paidan"))
+    info, bad, retry = details(rich_error._rich(refusal, "probe.paidan"))
 
     assert (info.reason, info.domain, dict(info.metadata)) == ("REASON", "probe.paidan", {"state": "CLOSED"})
     assert [(each.field, each.description) for each in bad.field_violations] == [("a.b", "is wrong"), ("c", "too")]
@@ -62,13 +62,13 @@ def test_a_refusal_carries_reason_fields_and_when_to_come_back() -> None:
 
 
 def test_what_a_refusal_lacks_is_left_out() -> None:
-    assert len(details(door._rich(Refusal(RefusalKind.ABORTED, "REASON", ""), "probe.paidan"))) == 1
+    assert len(details(rich_error._rich(Refusal(RefusalKind.ABORTED, "REASON", ""), "probe.paidan"))) == 1
 
 
 def test_the_common_reasons_are_those_of_the_contract() -> None:
     documented = {name.removeprefix("ERROR_REASON_") for name in error_reason_pb2.ErrorReason.keys()}  # noqa: SIM118 - an enum wrapper
 
-    assert documented - {"UNSPECIFIED"} == door._COMMON_REASONS
+    assert documented - {"UNSPECIFIED"} == rich_error._COMMON_REASONS
 
 
 class Context:
@@ -113,14 +113,14 @@ class Answer:
     """Runs one method behind a gate; keeps what it answered."""
 
     def __init__(self, metrics: ChassisMetrics, *, access: frozenset[Role] = frozenset(Role)) -> None:
-        service = door.Service(
+        service = gate.Service(
             name="probe",
             register=lambda _server: None,
             access={"Do": access},
             domain="probe.paidan",
             translate=lambda error: Refusal(RefusalKind.CONFLICT, "OURS", "ours") if isinstance(error, LookupError) else None,
         )
-        self.gate = door._Gate(service, Authenticator(), metrics, threads=2, max_in_flight=2)
+        self.gate = gate.Gate(service, Authenticator(), metrics, threads=2, max_in_flight=2)
         self.metrics = metrics
 
     def unary(self, behaviour: Callable[[Any, Any], Any], context: Context) -> Any:
@@ -158,7 +158,7 @@ def test_a_method_knows_who_calls_and_how_long_the_caller_waits(answer: Answer) 
     seen: dict[str, Any] = {}
 
     def do(request: str, _context: object) -> str:
-        seen.update(caller=door.current_caller(), left=door.time_left())
+        seen.update(caller=gate.current_caller(), left=gate.time_left())
         return request.upper()
 
     assert answer.unary(do, Context(remaining=5)) == "REQUEST"
@@ -168,7 +168,7 @@ def test_a_method_knows_who_calls_and_how_long_the_caller_waits(answer: Answer) 
 
 
 def test_without_a_deadline_there_is_no_time_left_to_tell(answer: Answer) -> None:
-    assert answer.unary(lambda *_: door.time_left(), Context()) is None
+    assert answer.unary(lambda *_: gate.time_left(), Context()) is None
 
 
 def test_a_call_whose_deadline_is_over_is_not_taken_up(answer: Answer) -> None:
@@ -270,7 +270,7 @@ def test_a_caller_who_goes_away_gives_the_place_back_and_is_counted_as_gone(answ
 
 
 def test_a_stream_whose_reader_sleeps_is_told_so_and_may_say_how_to_resume(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "_STREAM_WRITE_TIMEOUT", timedelta(milliseconds=50))
+    monkeypatch.setattr(gate, "_STREAM_WRITE_TIMEOUT", timedelta(milliseconds=50))
     closed: list[str] = []
 
     async def count(_request: object, _context: object) -> AsyncGenerator[int, None]:
@@ -278,7 +278,7 @@ def test_a_stream_whose_reader_sleeps_is_told_so_and_may_say_how_to_resume(answe
             for number in range(10):
                 try:
                     yield number
-                except door.SlowReader as error:
+                except gate.SlowReader as error:
                     raise Refusal(RefusalKind.ABORTED, "TOO_SLOW", "", metadata={"after": str(number)}) from error
         finally:
             closed.append("closed")
@@ -329,7 +329,7 @@ def test_a_stream_whose_reader_goes_away_is_closed_without_a_fault(answer: Answe
 
 
 def test_more_streams_than_there_is_room_for_are_refused(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "_MAX_STREAMS", 2)
+    monkeypatch.setattr(gate, "_MAX_STREAMS", 2)
 
     opened = asyncio.Semaphore(0)
 

@@ -1,0 +1,286 @@
+"""Authentication, access, admission, deadlines, errors and metrics, around every method of a service.
+
+RPC ──► room? ──► who calls? ──► may this role? ──► unary: a thread of a bounded pool ──► answer, or a refusal as rich error
+├─► unary, `async def`: a coroutine, for one that only waits for another thread
+└─► stream: a coroutine; holds no thread
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from chassis import trace
+from chassis.refusal import Refusal, RefusalKind
+from chassis.rich_error import refusal_of, status_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+
+    from google.protobuf.message import Message
+
+    from chassis.caller import Caller, Role
+    from chassis.identity.tokens import Authenticator
+    from chassis.metrics import ChassisMetrics
+
+_STREAM_WRITE_TIMEOUT = timedelta(seconds=10)
+_MAX_STREAMS = 5000
+_STREAMS_RETRY = timedelta(seconds=5)
+
+_caller: contextvars.ContextVar[Caller] = contextvars.ContextVar("caller")
+_deadline: contextvars.ContextVar[float | None] = contextvars.ContextVar("deadline", default=None)
+
+
+class SlowReader(Exception):
+    """Thrown into a streaming method whose reader did not take a message in time; it may raise a refusal that says how to resume."""
+
+
+def current_caller() -> Caller:
+    """Return who calls the method that is being carried out."""
+    return _caller.get()
+
+
+def time_left() -> timedelta | None:
+    """Return how long the caller of the method under way will wait, or None if it set no deadline."""
+    deadline = _deadline.get()
+    return None if deadline is None else timedelta(seconds=deadline - time.monotonic())
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A gRPC service to serve.
+
+    Attributes:
+        name: Full name, e.g. `paidan.intake.v1.IntakeService`.
+        register: Adds the servicer to a server.
+        access: Which role may call which method; a method that is not in it is refused.
+        domain: Domain of the reasons in its refusals, e.g. `intake.paidan`.
+        translate: Turns an error of the service into a refusal; None if it does not know the error.
+    """
+
+    name: str
+    register: Callable[[grpc.aio.Server], None]
+    access: Mapping[str, frozenset[Role]]
+    domain: str
+    translate: Callable[[Exception], Refusal | None]
+
+
+class _Answered(Exception):
+    """An error with the status that answers it."""
+
+    def __init__(self, status: grpc.Status) -> None:
+        super().__init__()
+        self.status = status
+
+
+class Gate(grpc.aio.ServerInterceptor):
+    """Stands before every method of a service; health and reflection pass by."""
+
+    def __init__(
+        self,
+        service: Service,
+        authenticator: Authenticator,
+        metrics: ChassisMetrics,
+        *,
+        threads: int,
+        max_in_flight: int,
+    ) -> None:
+        self._service = service
+        self._authenticator = authenticator
+        self._metrics = metrics
+        self._max_in_flight = max_in_flight
+        self._in_flight = 0
+        self._open_streams = 0
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="rpc")
+
+    def close(self) -> None:
+        """Let the pool's threads go; what still waits is not begun."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Wrap the methods of the service; let health and reflection through."""
+        handler = await continuation(handler_call_details)
+        service, _, method = handler_call_details.method.lstrip("/").partition("/")
+        if handler is None or service != self._service.name:
+            return handler
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(
+                self._stream(method, handler.unary_stream),  # type: ignore[arg-type]  # our streams are async generators
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        return grpc.unary_unary_rpc_method_handler(
+            self._unary(method, handler.unary_unary),  # type: ignore[arg-type]  # present for a unary method
+            handler.request_deserializer,
+            handler.response_serializer,
+        )
+
+    def _unary(self, method: str, behaviour: Callable[[Message, Any], Message]) -> Callable[[Message, Any], Awaitable[Message]]:
+        async def call(request: Message, context: grpc.aio.ServicerContext[Message, Message]) -> Message:
+            started = time.perf_counter()
+            code = grpc.StatusCode.OK
+            try:
+                with trace.continue_from(_metadata(context, "traceparent")), self._refusals(method):
+                    return await self._admit(method, behaviour, request, context)
+            except asyncio.CancelledError:
+                code = grpc.StatusCode.CANCELLED
+                raise
+            except _Answered as answered:
+                code = answered.status.code
+                await context.abort_with_status(answered.status)
+                raise
+            finally:
+                self._metrics.rpc_seconds.labels(method).observe(time.perf_counter() - started)
+                self._metrics.rpcs.labels(method, code.name).inc()
+
+        return call
+
+    @contextmanager
+    def _refusals(self, method: str) -> Iterator[None]:
+        """Turn every error into the status that answers it.
+
+        Raises:
+            _Answered: There was an error.
+        """
+        try:
+            yield
+        except Exception as error:
+            refusal = error if isinstance(error, Refusal) else self._service.translate(error) or refusal_of(method, error)
+            raise _Answered(status_of(refusal, self._service.domain)) from error
+
+    async def _admit(
+        self,
+        method: str,
+        behaviour: Callable[[Message, Any], Message],
+        request: Message,
+        context: grpc.aio.ServicerContext[Message, Message],
+    ) -> Message:
+        remaining = context.time_remaining()
+        if remaining is not None and remaining <= 0:
+            raise Refusal(RefusalKind.DEADLINE, "DEADLINE_OVER", "the deadline was over before the call was taken up")
+        if self._in_flight >= self._max_in_flight:
+            raise Refusal(RefusalKind.EXHAUSTED, "OVERLOADED", "too many calls are in hand", retry_after=timedelta(seconds=1))
+        self._in_flight += 1
+        try:
+            await self._identify(method, context)
+            _deadline.set(None if remaining is None else time.monotonic() + remaining)
+            if iscoroutinefunction(behaviour):
+                response: Message = await behaviour(request, context)
+            else:
+                response = await self._in_pool(behaviour, request, context)
+            return response
+        finally:
+            self._in_flight -= 1
+
+    async def _in_pool(self, function: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401 - whatever the function returns
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self._pool, context.run, function, *arguments)
+
+    def _stream(
+        self,
+        method: str,
+        behaviour: Callable[[Message, Any], AsyncGenerator[Message, None]],
+    ) -> Callable[[Message, Any], Awaitable[None]]:
+        async def serve(request: Message, context: grpc.aio.ServicerContext[Message, Message]) -> None:
+            code = grpc.StatusCode.OK
+            refused: grpc.Status | None = None
+            self._metrics.streams.labels(method).inc()
+            try:
+                with trace.continue_from(_metadata(context, "traceparent")), self._refusals(method):
+                    if self._open_streams > _MAX_STREAMS:
+                        raise Refusal(RefusalKind.EXHAUSTED, "OVERLOADED", "too many streams are open", retry_after=_STREAMS_RETRY)
+                    await self._identify(method, context)
+                    await _pump(behaviour(request, context), context)
+            except asyncio.CancelledError:
+                code = grpc.StatusCode.CANCELLED
+                raise
+            except _Answered as answered:
+                refused = answered.status
+                code = refused.code
+            finally:
+                self._metrics.streams.labels(method).dec()
+                self._metrics.rpcs.labels(method, code.name).inc()
+            if refused is not None:
+                # A reader that reads nothing does not take this either; the transport keeps it until then, or until the connection ends.
+                await context.abort_with_status(refused)
+
+        async def call(request: Message, context: grpc.aio.ServicerContext[Message, Message]) -> None:
+            # Counted until its refusal is taken too: sleeping readers must not pile up beyond the bound.
+            self._open_streams += 1
+            try:
+                await serve(request, context)
+            finally:
+                self._open_streams -= 1
+
+        return call
+
+    async def _identify(self, method: str, context: grpc.aio.ServicerContext[Message, Message]) -> None:
+        """Set the caller of this context.
+
+        Raises:
+            Refusal: No valid token, or the role may not call this method.
+        """
+        scheme, _, token = (_metadata(context, "authorization") or "").partition(" ")
+        caller = None
+        if scheme.lower() == "bearer" and token:
+            known, caller = self._authenticator.cached(token)
+            if not known:
+                caller = await self._in_pool(self._authenticator.authenticate, token)
+        if caller is None:
+            message = "send `authorization: Bearer <token>` with a token that is known, not expired and not revoked"
+            raise Refusal(RefusalKind.UNAUTHENTICATED, "UNAUTHENTICATED", message)
+        if caller.role not in self._service.access.get(method, frozenset()):
+            raise Refusal(
+                RefusalKind.FORBIDDEN,
+                "ROLE_NOT_ALLOWED",
+                f"a {caller.role.value} may not call {method}",
+                metadata={"role": caller.role.value, "method": method},
+            )
+        _caller.set(caller)
+
+
+async def _pump(messages: AsyncGenerator[Message, None], context: grpc.aio.ServicerContext[Message, Message]) -> None:
+    """Write a stream's messages; throw `SlowReader` into it when one is not taken in time.
+
+    Raises:
+        asyncio.CancelledError: The reader has gone.
+    """
+    async with aclosing(messages) as source:
+        async for message in source:
+            # Waited for and never cancelled: the transport holds a message until it can be sent, whatever becomes of us.
+            write = asyncio.ensure_future(context.write(message))
+            write.add_done_callback(_look_at)
+            done, _ = await asyncio.wait({write}, timeout=_STREAM_WRITE_TIMEOUT.total_seconds())
+            if not done:
+                await source.athrow(SlowReader())
+                return
+            try:
+                write.result()
+            except grpc.aio.InternalError as error:
+                raise asyncio.CancelledError from error
+
+
+def _look_at(write: asyncio.Future[None]) -> None:
+    """Look at the outcome of a write that nobody waits for any more, so that asyncio does not complain of it."""
+    if not write.cancelled():
+        write.exception()
+
+
+def _metadata(context: grpc.aio.ServicerContext[Message, Message], name: str) -> str | None:
+    for key, value in context.invocation_metadata() or ():
+        if key == name:
+            return value if isinstance(value, str) else value.decode(errors="replace")
+    return None
