@@ -26,7 +26,7 @@ def metrics_of(service: str) -> Iterator[MetricWrapperBase]:
     """Yield the metrics that a service declares in its `telemetry.py`."""
     module = import_module(f"services.{service}.telemetry")
     declaring = getattr(module, f"{service.capitalize()}Metrics")
-    yield from _declared(declaring(CollectorRegistry()))
+    yield from declared(declaring(CollectorRegistry()))
 
 
 def rows(metrics: Iterable[MetricWrapperBase]) -> Iterator[list[str]]:
@@ -38,7 +38,8 @@ def rows(metrics: Iterable[MetricWrapperBase]) -> Iterator[list[str]]:
         yield [f"`{name}`", family.type, ", ".join(f"`{label}`" for label in labels), family.documentation]
 
 
-def _declared(holder: object) -> Iterator[MetricWrapperBase]:
+def declared(holder: object) -> Iterator[MetricWrapperBase]:
+    """Yield the metrics that are attributes of an object."""
     return (value for value in vars(holder).values() if isinstance(value, MetricWrapperBase))
 
 
@@ -46,7 +47,7 @@ def sections() -> dict[str, str]:
     """Return the document's generated sections."""
     header = ("metric", "type", "labels", "meaning")
     return {
-        "metrics common": table(header, rows(_declared(ChassisMetrics()))),
+        "metrics common": table(header, rows(declared(ChassisMetrics()))),
         **{f"metrics {service}": table(header, rows(metrics_of(service))) for service in SERVICES},
     }
 
