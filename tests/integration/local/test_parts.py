@@ -31,6 +31,8 @@ def leave(*_):
     raise SystemExit(9)
 
 signal.signal(signal.SIGTERM, leave)
+# Who runs the tests in the background of a shell has SIGINT ignored, and so would this program.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with open_parts(Path(sys.argv[1]), on_progress=tell) as parts:
     with psycopg.connect(parts.database_url.replace("+psycopg", "")) as connection:
         connection.execute("CREATE TABLE first_run (n int)")
