@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from services.classifier.domain.classification import AbstainReason
+from services.classifier.domain.outcomes import Source
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -122,6 +125,10 @@ class ClassifierMetrics:
             "1 while the language model is not asked because it failed again and again.",
             registry=registry,
         )
+        # What has not happened yet is told as 0: a query that divides by it, or sums it, has an answer.
+        for counter, kinds in ((self._abstained, AbstainReason), (self._labels, Source)):
+            for kind in kinds:
+                counter.labels(kind.value)
 
     def count(self, classifications: Sequence[Classification], seconds: float) -> None:
         """Count answers that took `seconds` together."""

@@ -8,6 +8,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from chassis.metrics import LATENCY_BUCKETS
 from services.dispatcher.domain import events
+from services.dispatcher.domain.values import Method, ReturnReason, TriageReason
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -58,6 +59,10 @@ class DispatcherMetrics:
             ["reason"],
             registry=registry,
         )
+        # What has not happened yet is told as 0: a query that divides by it, or sums it, has an answer.
+        for counter, kinds in ((self.dispatched, Method), (self.triaged, TriageReason), (self.returned, ReturnReason)):
+            for kind in kinds:
+                counter.labels(kind.value)
 
     def count(self, event: Event) -> None:
         """Count what happened; call after it was committed."""

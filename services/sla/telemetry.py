@@ -11,7 +11,7 @@ from chassis.metrics import LATENCY_BUCKETS
 from services.sla.domain.clock import SHANGHAI
 from services.sla.domain.deadline import Tally
 from services.sla.domain.promise import Kind
-from services.sla.domain.replay import State
+from services.sla.domain.replay import Change, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -63,9 +63,12 @@ class SlaMetrics:
             ["version"],
             registry=registry,
         )
+        # What has not happened yet is told as 0: a query that divides by it, or sums it, has an answer.
         for kind in Kind:
             for outcome in (State.MET, State.BREACHED, State.CANCELLED):
                 self._outcomes.labels(kind.value, outcome.value)
+            for change in Change:
+                self._announcements.labels(kind.value, change.value)
         self.tell_known_until(None, datetime.now(UTC))
 
     def count(self, announced: Iterable[DeadlineChanged], changed: Iterable[tuple[Deadline | None, Deadline]]) -> None:

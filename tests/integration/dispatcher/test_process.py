@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -170,7 +171,7 @@ def test_garbage_of_a_unit_is_put_aside_with_its_reason(service: Service, parts:
 def test_what_happened_can_be_scraped(service: Service) -> None:
     scraped = service.metrics()
 
-    assert 'paidan_dispatcher_dispatches_total{method="AUTO"}' in scraped
+    assert re.search(r'^paidan_dispatcher_dispatches_total\{method="AUTO"\} [1-9]', scraped, re.MULTILINE)
     assert 'paidan_dispatcher_receipts_refused_total{reason="NOT_LEAD_UNIT"}' in scraped
     assert "paidan_dispatcher_triage_waiting" in scraped
 

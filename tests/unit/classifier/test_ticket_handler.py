@@ -97,7 +97,7 @@ def test_with_somebody_to_ask_what_is_unsure_is_passed_on_as_the_same_event_and_
     assert (unsure.id, unsure.type) == ("message of t2", "paidan.intake.v1.TicketSubmitted")
     assert unsure.data == submitted("t2", UNSURE).data
     assert registry.get_sample_value("paidan_classifier_text_seconds_count") == 1
-    assert registry.get_sample_value("paidan_classifier_abstained_total", {"reason": "out_of_scope"}) is None
+    assert registry.get_sample_value("paidan_classifier_abstained_total", {"reason": "out_of_scope"}) == 0
 
 
 def test_advice_that_is_believed_is_told_as_an_answer_that_names_who_gave_it() -> None:
