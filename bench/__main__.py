@@ -94,7 +94,7 @@ def _measure(scale: Scale, parts: set[Part], screen: Screen, *, quick: bool) -> 
         with open_system(data_dir, screen) as system:
             results = Results(this_machine(load_before=load_before, durable=commits_are_durable(system.database_url)), quick, recognition)
             _measure_parts(system, scale, parts, results)
-    except Exception:
+    except Exception:  # whatever it was: it is raised again, and data and logs are what explains it
         screen.say(f"data and logs are kept in {data_dir}")
         raise
     except BaseException:

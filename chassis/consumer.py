@@ -1,6 +1,8 @@
 """Kafka: a consumer whose offsets follow the effect.
 
-poll ► the sink takes the records ► commit offsets
+    poll ► the sink takes the records ► commit offsets
+
+A process that dies in between reads the records again, and the sink recognises what it has handled.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 """Authentication, access, admission, deadlines, errors and metrics, around every method of a service.
 
-RPC ──► room? ──► who calls? ──► may this role? ──► unary: a thread of a bounded pool ──► answer, or a refusal as rich error
-├─► unary, `async def`: a coroutine, for one that only waits for another thread
-└─► stream: a coroutine; holds no thread
+    RPC ──► room? ──► who calls? ──► may this role? ──► unary: a thread of a bounded pool ──► answer, or a refusal as rich error
+                                                    ├─► unary, `async def`: a coroutine, for one that only waits for another thread
+                                                    └─► stream: a coroutine; holds no thread
+
+Every refusal, of the gate or of the method, is answered in one way: by a rich error with a documented reason.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class Contained:
         """Run the component until `stop` is set; if it fails, say so and wait."""
         try:
             self._component.run(stop)
-        except Exception:
+        except Exception:  # whatever it is: the wall is there for faults that nobody foresaw
             log.exception("learning_failed", component=self.name)
             self._metrics.learns(going=False)
             stop.wait()

@@ -69,7 +69,7 @@ class Shadow:
             self._compare(some)
         except NoModelError:
             self._metrics.count_shadow("skipped", len(some))
-        except Exception:
+        except Exception:  # whatever it is: a faulty model in the shadow must not end the one that answers
             log.exception("shadow_failed")
             self._metrics.count_shadow("skipped", len(some))
         return len(some)

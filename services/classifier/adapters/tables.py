@@ -25,7 +25,7 @@ outcome = Table(
     "outcome",
     metadata,
     Column("ticket_id", Text, primary_key=True),
-    Column("text", Text, comment="without long numbers; NULL until known, and always of confidential tickets"),
+    Column("text", Text, comment="personal data hidden; NULL until known, and always of confidential tickets"),
     Column("submit_time", DateTime(timezone=True), comment="NULL until known"),
     Column("facts", JSONB, nullable=False, comment="what happened, as far as known"),
     Column("label", Text, comment="class that the facts speak for; NULL: none yet"),

@@ -31,7 +31,7 @@ class Outcome:
 
     Attributes:
         id: Of the ticket.
-        text: The request, without long numbers.
+        text: The request, personal data hidden.
         label: Class that the outcome speaks for.
         weight: How much it counts, 0–1.
         source: What it rests on, one of `Source`.

@@ -124,7 +124,7 @@ def _dispatched(payload: dispatcher.TicketDispatched) -> Command:
         epoch=_epoch(payload),
         unit=UnitCode(payload.lead_unit),
         dispatch_time=dispatch_time,
-        push_time=dispatch_time,
+        push_time=dispatch_time,  # `decode` knows the record, and its time
     )
 
 

@@ -29,7 +29,7 @@ def database_error():
 def wrapped():
     try:
         database_error()
-    except Exception:
+    except Exception:  # the program under test, which wraps an error as careless code does
         raise ValueError("bad row {name} {phone}")
 
 try:

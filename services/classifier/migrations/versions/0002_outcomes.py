@@ -20,7 +20,7 @@ def upgrade() -> None:
     op.create_table(
         "outcome",
         sa.Column("ticket_id", sa.Text, primary_key=True),
-        sa.Column("text", sa.Text, comment="without long numbers; NULL until known, and always of confidential tickets"),
+        sa.Column("text", sa.Text, comment="personal data hidden; NULL until known, and always of confidential tickets"),
         sa.Column("submit_time", INSTANT, comment="NULL until known"),
         sa.Column("facts", JSONB, nullable=False, comment="what happened, as far as known"),
         sa.Column("label", sa.Text, comment="class that the facts speak for; NULL: none yet"),
