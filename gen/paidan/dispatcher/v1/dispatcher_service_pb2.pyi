@@ -40,7 +40,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_NOT_LEAD_UNIT: _ErrorReason.ValueType  # 5
     """The caller helps but does not lead. Example: a co-handler resolves."""
     ERROR_REASON_UNKNOWN_UNIT: _ErrorReason.ValueType  # 6
-    """No unit of that code is in force. Metadata: `unit`. Example: the team of an abolished district."""
+    """No unit of that code is in force. Metadata: `unit`. Example: the desk names the team of an abolished district, or a unit's return
+    suggests a code that is not in the catalogue.
+    """
     ERROR_REASON_DECISION_IS_FINAL: _ErrorReason.ValueType  # 7
     """An arbiter decided: it cannot be returned. Example: the fourth return."""
     ERROR_REASON_PAST_DUE: _ErrorReason.ValueType  # 8
@@ -51,6 +53,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The page token is not one that this list gave out."""
     ERROR_REASON_UNREADABLE: _ErrorReason.ValueType  # 11
     """A unit's own message could not be read (receipts only). Metadata: `detail`."""
+    ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 12
+    """The request_id or receipt_id was used for a different request of this unit. Metadata: `request_id`. Example: a corrected form under
+    the id of the refused one, or a counter that restarted.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Reasons in `google.rpc.ErrorInfo` with domain `dispatcher.paidan`; also in `ReceiptRefused`."""
@@ -68,7 +74,9 @@ ERROR_REASON_STATE_CONFLICT: ErrorReason.ValueType  # 4
 ERROR_REASON_NOT_LEAD_UNIT: ErrorReason.ValueType  # 5
 """The caller helps but does not lead. Example: a co-handler resolves."""
 ERROR_REASON_UNKNOWN_UNIT: ErrorReason.ValueType  # 6
-"""No unit of that code is in force. Metadata: `unit`. Example: the team of an abolished district."""
+"""No unit of that code is in force. Metadata: `unit`. Example: the desk names the team of an abolished district, or a unit's return
+suggests a code that is not in the catalogue.
+"""
 ERROR_REASON_DECISION_IS_FINAL: ErrorReason.ValueType  # 7
 """An arbiter decided: it cannot be returned. Example: the fourth return."""
 ERROR_REASON_PAST_DUE: ErrorReason.ValueType  # 8
@@ -79,6 +87,10 @@ ERROR_REASON_INVALID_PAGE_TOKEN: ErrorReason.ValueType  # 10
 """The page token is not one that this list gave out."""
 ERROR_REASON_UNREADABLE: ErrorReason.ValueType  # 11
 """A unit's own message could not be read (receipts only). Metadata: `detail`."""
+ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 12
+"""The request_id or receipt_id was used for a different request of this unit. Metadata: `request_id`. Example: a corrected form under
+the id of the refused one, or a counter that restarted.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 class _CompetenceLevel:
@@ -255,19 +267,23 @@ class AcceptRequest(_message.Message):
 
     TICKET_ID_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     ticket_id: _builtins.str
     """The ticket's id."""
     epoch: _builtins.int
     """Epoch that the unit was given."""
+    request_id: _builtins.str
+    """Idempotency key, see the service's comment; empty for none."""
     def __init__(
         self,
         *,
         ticket_id: _builtins.str = ...,
         epoch: _builtins.int = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "ticket_id", b"ticket_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "request_id", b"request_id", "ticket_id", b"ticket_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -308,6 +324,7 @@ class ReturnRequest(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     SUGGESTED_UNIT_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     ticket_id: _builtins.str
     """The ticket's id."""
     epoch: _builtins.int
@@ -315,9 +332,11 @@ class ReturnRequest(_message.Message):
     reason: _dispatch_pb2.ReturnReason.ValueType
     """Why."""
     suggested_unit: _builtins.str
-    """Code of the unit whose it is; empty if not known."""
+    """Code of the unit whose it is; empty if not known. An abolished district stands for its successor."""
     note: _builtins.str
     """Words for the next reader, up to 1,000 characters."""
+    request_id: _builtins.str
+    """Idempotency key, see the service's comment; empty for none."""
     def __init__(
         self,
         *,
@@ -326,10 +345,11 @@ class ReturnRequest(_message.Message):
         reason: _dispatch_pb2.ReturnReason.ValueType = ...,
         suggested_unit: _builtins.str = ...,
         note: _builtins.str = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "note", b"note", "reason", b"reason", "suggested_unit", b"suggested_unit", "ticket_id", b"ticket_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "note", b"note", "reason", b"reason", "request_id", b"request_id", "suggested_unit", b"suggested_unit", "ticket_id", b"ticket_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -368,22 +388,26 @@ class RequestSupplementRequest(_message.Message):
     TICKET_ID_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     QUESTION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     ticket_id: _builtins.str
     """The ticket's id."""
     epoch: _builtins.int
     """Epoch that the unit was given."""
     question: _builtins.str
     """What the enterprise must add, 1–1,000 characters."""
+    request_id: _builtins.str
+    """Idempotency key, see the service's comment; empty for none."""
     def __init__(
         self,
         *,
         ticket_id: _builtins.str = ...,
         epoch: _builtins.int = ...,
         question: _builtins.str = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "question", b"question", "ticket_id", b"ticket_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "question", b"question", "request_id", b"request_id", "ticket_id", b"ticket_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -423,6 +447,7 @@ class RequestExtensionRequest(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     WORKDAYS_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     ticket_id: _builtins.str
     """The ticket's id."""
     epoch: _builtins.int
@@ -431,6 +456,8 @@ class RequestExtensionRequest(_message.Message):
     """Whole workdays, 1–15."""
     reason: _builtins.str
     """Why, 1–1,000 characters."""
+    request_id: _builtins.str
+    """Idempotency key, see the service's comment; empty for none."""
     def __init__(
         self,
         *,
@@ -438,10 +465,11 @@ class RequestExtensionRequest(_message.Message):
         epoch: _builtins.int = ...,
         workdays: _builtins.int = ...,
         reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "reason", b"reason", "ticket_id", b"ticket_id", "workdays", b"workdays"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "reason", b"reason", "request_id", b"request_id", "ticket_id", b"ticket_id", "workdays", b"workdays"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -480,22 +508,26 @@ class ReportProgressRequest(_message.Message):
     TICKET_ID_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     ticket_id: _builtins.str
     """The ticket's id."""
     epoch: _builtins.int
     """Epoch that the unit was given."""
     note: _builtins.str
     """How far it is, 1–1,000 characters."""
+    request_id: _builtins.str
+    """Idempotency key, see the service's comment; empty for none."""
     def __init__(
         self,
         *,
         ticket_id: _builtins.str = ...,
         epoch: _builtins.int = ...,
         note: _builtins.str = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "note", b"note", "ticket_id", b"ticket_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "note", b"note", "request_id", b"request_id", "ticket_id", b"ticket_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -535,12 +567,15 @@ class ResolveRequest(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     RESOLUTION_FIELD_NUMBER: _builtins.int
     ATTACHMENT_REFS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     ticket_id: _builtins.str
     """The ticket's id."""
     epoch: _builtins.int
     """Epoch that the unit was given."""
     resolution: _builtins.str
     """What was done, 1–5,000 characters."""
+    request_id: _builtins.str
+    """Idempotency key, see the service's comment; empty for none."""
     @_builtins.property
     def attachment_refs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """References of attachments kept by the unit, up to 20, each up to 500 characters."""
@@ -552,10 +587,11 @@ class ResolveRequest(_message.Message):
         epoch: _builtins.int = ...,
         resolution: _builtins.str = ...,
         attachment_refs: _abc.Iterable[_builtins.str] | None = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachment_refs", b"attachment_refs", "epoch", b"epoch", "resolution", b"resolution", "ticket_id", b"ticket_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachment_refs", b"attachment_refs", "epoch", b"epoch", "request_id", b"request_id", "resolution", b"resolution", "ticket_id", b"ticket_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

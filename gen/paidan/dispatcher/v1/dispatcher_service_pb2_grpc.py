@@ -29,6 +29,11 @@ class DispatcherServiceStub:
     """Units act on the tickets that they lead, with the epoch that they were given: an action under an older epoch is refused with
     STALE_EPOCH and changes nothing. The same actions come as receipts on `receipts.<unit>.v1`, through the same handlers. Every
     refusal carries `google.rpc.ErrorInfo` with a reason of ErrorReason.
+
+    The requests of a unit may carry a `request_id` (AIP-155): 1–64 printable characters, unique for the unit. It shares one namespace
+    with the `receipt_id` of the unit's receipts. The same request again under the same id has no second effect and is answered with
+    the dispatch as it is now; another request under the same id is refused with ALREADY_EXISTS (REQUEST_ID_REUSED), also where the
+    first one was refused. A request that was refused has no effect and is judged again when it is repeated.
     """
 
     def __init__(self, channel):
@@ -108,6 +113,11 @@ class DispatcherServiceServicer:
     """Units act on the tickets that they lead, with the epoch that they were given: an action under an older epoch is refused with
     STALE_EPOCH and changes nothing. The same actions come as receipts on `receipts.<unit>.v1`, through the same handlers. Every
     refusal carries `google.rpc.ErrorInfo` with a reason of ErrorReason.
+
+    The requests of a unit may carry a `request_id` (AIP-155): 1–64 printable characters, unique for the unit. It shares one namespace
+    with the `receipt_id` of the unit's receipts. The same request again under the same id has no second effect and is answered with
+    the dispatch as it is now; another request under the same id is refused with ALREADY_EXISTS (REQUEST_ID_REUSED), also where the
+    first one was refused. A request that was refused has no effect and is judged again when it is repeated.
     """
 
     def GetDispatch(self, request, context):
@@ -132,7 +142,8 @@ class DispatcherServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Return(self, request, context):
-        """Sends a ticket back (退回): to the suggested unit, else to triage. Refused once an arbiter decided. Role: unit (lead).
+        """Sends a ticket back (退回): to the suggested unit, else to triage. Refused once an arbiter decided, and with UNKNOWN_UNIT if the
+        suggested unit is not in the catalogue. Role: unit (lead).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -281,6 +292,11 @@ class DispatcherService:
     """Units act on the tickets that they lead, with the epoch that they were given: an action under an older epoch is refused with
     STALE_EPOCH and changes nothing. The same actions come as receipts on `receipts.<unit>.v1`, through the same handlers. Every
     refusal carries `google.rpc.ErrorInfo` with a reason of ErrorReason.
+
+    The requests of a unit may carry a `request_id` (AIP-155): 1–64 printable characters, unique for the unit. It shares one namespace
+    with the `receipt_id` of the unit's receipts. The same request again under the same id has no second effect and is answered with
+    the dispatch as it is now; another request under the same id is refused with ALREADY_EXISTS (REQUEST_ID_REUSED), also where the
+    first one was refused. A request that was refused has no effect and is judged again when it is repeated.
     """
 
     @staticmethod

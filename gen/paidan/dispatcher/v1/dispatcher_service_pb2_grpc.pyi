@@ -30,6 +30,11 @@ class DispatcherServiceStub:
     """Units act on the tickets that they lead, with the epoch that they were given: an action under an older epoch is refused with
     STALE_EPOCH and changes nothing. The same actions come as receipts on `receipts.<unit>.v1`, through the same handlers. Every
     refusal carries `google.rpc.ErrorInfo` with a reason of ErrorReason.
+
+    The requests of a unit may carry a `request_id` (AIP-155): 1–64 printable characters, unique for the unit. It shares one namespace
+    with the `receipt_id` of the unit's receipts. The same request again under the same id has no second effect and is answered with
+    the dispatch as it is now; another request under the same id is refused with ALREADY_EXISTS (REQUEST_ID_REUSED), also where the
+    first one was refused. A request that was refused has no effect and is judged again when it is repeated.
     """
 
     @_typing.overload
@@ -43,7 +48,9 @@ class DispatcherServiceStub:
     Accept: _grpc.UnaryUnaryMultiCallable[_dispatcher_service_pb2.AcceptRequest, _dispatcher_service_pb2.AcceptResponse]
     """Signs for a ticket (签收). Accepting twice changes nothing. Role: unit (lead)."""
     Return: _grpc.UnaryUnaryMultiCallable[_dispatcher_service_pb2.ReturnRequest, _dispatcher_service_pb2.ReturnResponse]
-    """Sends a ticket back (退回): to the suggested unit, else to triage. Refused once an arbiter decided. Role: unit (lead)."""
+    """Sends a ticket back (退回): to the suggested unit, else to triage. Refused once an arbiter decided, and with UNKNOWN_UNIT if the
+    suggested unit is not in the catalogue. Role: unit (lead).
+    """
     RequestSupplement: _grpc.UnaryUnaryMultiCallable[_dispatcher_service_pb2.RequestSupplementRequest, _dispatcher_service_pb2.RequestSupplementResponse]
     """Asks the enterprise for material; the resolution clock pauses. A ticket that was not accepted counts as accepted too. Role: unit (lead)."""
     RequestExtension: _grpc.UnaryUnaryMultiCallable[_dispatcher_service_pb2.RequestExtensionRequest, _dispatcher_service_pb2.RequestExtensionResponse]
@@ -68,6 +75,11 @@ class DispatcherServiceAsyncStub(DispatcherServiceStub):
     """Units act on the tickets that they lead, with the epoch that they were given: an action under an older epoch is refused with
     STALE_EPOCH and changes nothing. The same actions come as receipts on `receipts.<unit>.v1`, through the same handlers. Every
     refusal carries `google.rpc.ErrorInfo` with a reason of ErrorReason.
+
+    The requests of a unit may carry a `request_id` (AIP-155): 1–64 printable characters, unique for the unit. It shares one namespace
+    with the `receipt_id` of the unit's receipts. The same request again under the same id has no second effect and is answered with
+    the dispatch as it is now; another request under the same id is refused with ALREADY_EXISTS (REQUEST_ID_REUSED), also where the
+    first one was refused. A request that was refused has no effect and is judged again when it is repeated.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -78,7 +90,9 @@ class DispatcherServiceAsyncStub(DispatcherServiceStub):
     Accept: _aio.UnaryUnaryMultiCallable[_dispatcher_service_pb2.AcceptRequest, _dispatcher_service_pb2.AcceptResponse]  # type: ignore[assignment]
     """Signs for a ticket (签收). Accepting twice changes nothing. Role: unit (lead)."""
     Return: _aio.UnaryUnaryMultiCallable[_dispatcher_service_pb2.ReturnRequest, _dispatcher_service_pb2.ReturnResponse]  # type: ignore[assignment]
-    """Sends a ticket back (退回): to the suggested unit, else to triage. Refused once an arbiter decided. Role: unit (lead)."""
+    """Sends a ticket back (退回): to the suggested unit, else to triage. Refused once an arbiter decided, and with UNKNOWN_UNIT if the
+    suggested unit is not in the catalogue. Role: unit (lead).
+    """
     RequestSupplement: _aio.UnaryUnaryMultiCallable[_dispatcher_service_pb2.RequestSupplementRequest, _dispatcher_service_pb2.RequestSupplementResponse]  # type: ignore[assignment]
     """Asks the enterprise for material; the resolution clock pauses. A ticket that was not accepted counts as accepted too. Role: unit (lead)."""
     RequestExtension: _aio.UnaryUnaryMultiCallable[_dispatcher_service_pb2.RequestExtensionRequest, _dispatcher_service_pb2.RequestExtensionResponse]  # type: ignore[assignment]
@@ -102,6 +116,11 @@ class DispatcherServiceServicer(metaclass=_abc_1.ABCMeta):
     """Units act on the tickets that they lead, with the epoch that they were given: an action under an older epoch is refused with
     STALE_EPOCH and changes nothing. The same actions come as receipts on `receipts.<unit>.v1`, through the same handlers. Every
     refusal carries `google.rpc.ErrorInfo` with a reason of ErrorReason.
+
+    The requests of a unit may carry a `request_id` (AIP-155): 1–64 printable characters, unique for the unit. It shares one namespace
+    with the `receipt_id` of the unit's receipts. The same request again under the same id has no second effect and is answered with
+    the dispatch as it is now; another request under the same id is refused with ALREADY_EXISTS (REQUEST_ID_REUSED), also where the
+    first one was refused. A request that was refused has no effect and is judged again when it is repeated.
     """
 
     @_abc_1.abstractmethod
@@ -134,7 +153,9 @@ class DispatcherServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dispatcher_service_pb2.ReturnRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_dispatcher_service_pb2.ReturnResponse, _abc.Awaitable[_dispatcher_service_pb2.ReturnResponse]]:
-        """Sends a ticket back (退回): to the suggested unit, else to triage. Refused once an arbiter decided. Role: unit (lead)."""
+        """Sends a ticket back (退回): to the suggested unit, else to triage. Refused once an arbiter decided, and with UNKNOWN_UNIT if the
+        suggested unit is not in the catalogue. Role: unit (lead).
+        """
 
     @_abc_1.abstractmethod
     def RequestSupplement(

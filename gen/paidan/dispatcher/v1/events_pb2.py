@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from paidan.dispatcher.v1 import dispatch_pb2 as paidan_dot_dispatcher_dot_v1_dot_dispatch__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!paidan/dispatcher/v1/events.proto\x12\x14paidan.dispatcher.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#paidan/dispatcher/v1/dispatch.proto\"\xbd\x02\n\x10TicketDispatched\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x05\x12\x11\n\tlead_unit\x18\x03 \x01(\t\x12\x18\n\x10\x63o_handler_units\x18\x04 \x03(\t\x12\x12\n\nclass_code\x18\x05 \x01(\t\x12\x19\n\x11\x63lass_probability\x18\x06 \x01(\x01\x12\x15\n\rdistrict_code\x18\x07 \x01(\t\x12\x34\n\x06method\x18\x08 \x01(\x0e\x32$.paidan.dispatcher.v1.DispatchMethod\x12\x31\n\rdispatch_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x64\x65\x63ision_id\x18\n \x01(\t\x12\x16\n\x0e\x65xplanation_zh\x18\x0b \x01(\t\"\xc1\x01\n\x12TicketSentToTriage\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12\x32\n\x06reason\x18\x02 \x01(\x0e\x32\".paidan.dispatcher.v1.TriageReason\x12\x33\n\ncandidates\x18\x03 \x03(\x0b\x32\x1f.paidan.dispatcher.v1.Candidate\x12/\n\x0btriage_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"q\n\x0eTicketAccepted\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x05\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12/\n\x0b\x61\x63\x63\x65pt_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe1\x01\n\x0eTicketReturned\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x05\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\x32\n\x06reason\x18\x04 \x01(\x0e\x32\".paidan.dispatcher.v1.ReturnReason\x12\x16\n\x0esuggested_unit\x18\x05 \x01(\t\x12\x0c\n\x04note\x18\x06 \x01(\t\x12/\n\x0breturn_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x62ounce_count\x18\x08 \x01(\x05\"\x89\x01\n\x13SupplementRequested\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x05\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\x10\n\x08question\x18\x04 \x01(\t\x12\x30\n\x0crequest_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x81\x01\n\x10ProgressReported\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x05\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\x0c\n\x04note\x18\x04 \x01(\t\x12/\n\x0breport_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x7f\n\x12\x45xtensionRequested\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x05\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\x39\n\textension\x18\x04 \x01(\x0b\x32&.paidan.dispatcher.v1.ExtensionRequest\"\xa4\x01\n\x10\x45xtensionDecided\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x05\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\x0f\n\x07granted\x18\x04 \x01(\x08\x12\x10\n\x08workdays\x18\x05 \x01(\x05\x12\x0c\n\x04note\x18\x06 \x01(\t\x12/\n\x0b\x64\x65\x63ide_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9f\x01\n\x0eTicketResolved\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x05\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\x12\n\nresolution\x18\x04 \x01(\t\x12\x17\n\x0f\x61ttachment_refs\x18\x05 \x03(\t\x12\x30\n\x0cresolve_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"|\n\x0eTicketDeclined\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x15\n\rright_channel\x18\x03 \x01(\t\x12\x30\n\x0c\x64\x65\x63line_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!paidan/dispatcher/v1/events.proto\x12\x14paidan.dispatcher.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#paidan/dispatcher/v1/dispatch.proto\"\xbd\x02\n\x10TicketDispatched\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x05\x12\x11\n\tlead_unit\x18\x03 \x01(\t\x12\x18\n\x10\x63o_handler_units\x18\x04 \x03(\t\x12\x12\n\nclass_code\x18\x05 \x01(\t\x12\x19\n\x11\x63lass_probability\x18\x06 \x01(\x01\x12\x15\n\rdistrict_code\x18\x07 \x01(\t\x12\x34\n\x06method\x18\x08 \x01(\x0e\x32$.paidan.dispatcher.v1.DispatchMethod\x12\x31\n\rdispatch_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x64\x65\x63ision_id\x18\n \x01(\t\x12\x16\n\x0e\x65xplanation_zh\x18\x0b \x01(\t\"\xdf\x01\n\x12TicketSentToTriage\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12\x32\n\x06reason\x18\x02 \x01(\x0e\x32\".paidan.dispatcher.v1.TriageReason\x12\x33\n\ncandidates\x18\x03 \x03(\x0b\x32\x1f.paidan.dispatcher.v1.Candidate\x12/\n\x0btriage_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\x05\x65poch\x18\x05 \x01(\x05H\x00\x88\x01\x01\x42\x08\n\x06_epoch\"q\n\x0eTicketAccepted\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x05\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12/\n\x0b\x61\x63\x63\x65pt_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe1\x01\n\x0eTicketReturned\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x05\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\x32\n\x06reason\x18\x04 \x01(\x0e\x32\".paidan.dispatcher.v1.ReturnReason\x12\x16\n\x0esuggested_unit\x18\x05 \x01(\t\x12\x0c\n\x04note\x18\x06 \x01(\t\x12/\n\x0breturn_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x62ounce_count\x18\x08 \x01(\x05\"\x89\x01\n\x13SupplementRequested\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x05\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\x10\n\x08question\x18\x04 \x01(\t\x12\x30\n\x0crequest_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x81\x01\n\x10ProgressReported\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x05\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\x0c\n\x04note\x18\x04 \x01(\t\x12/\n\x0breport_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x7f\n\x12\x45xtensionRequested\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x05\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\x39\n\textension\x18\x04 \x01(\x0b\x32&.paidan.dispatcher.v1.ExtensionRequest\"\xa4\x01\n\x10\x45xtensionDecided\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x05\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\x0f\n\x07granted\x18\x04 \x01(\x08\x12\x10\n\x08workdays\x18\x05 \x01(\x05\x12\x0c\n\x04note\x18\x06 \x01(\t\x12/\n\x0b\x64\x65\x63ide_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9f\x01\n\x0eTicketResolved\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x05\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\x12\n\nresolution\x18\x04 \x01(\t\x12\x17\n\x0f\x61ttachment_refs\x18\x05 \x03(\t\x12\x30\n\x0cresolve_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"|\n\x0eTicketDeclined\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x15\n\rright_channel\x18\x03 \x01(\t\x12\x30\n\x0c\x64\x65\x63line_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,21 +36,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TICKETDISPATCHED']._serialized_start=130
   _globals['_TICKETDISPATCHED']._serialized_end=447
   _globals['_TICKETSENTTOTRIAGE']._serialized_start=450
-  _globals['_TICKETSENTTOTRIAGE']._serialized_end=643
-  _globals['_TICKETACCEPTED']._serialized_start=645
-  _globals['_TICKETACCEPTED']._serialized_end=758
-  _globals['_TICKETRETURNED']._serialized_start=761
-  _globals['_TICKETRETURNED']._serialized_end=986
-  _globals['_SUPPLEMENTREQUESTED']._serialized_start=989
-  _globals['_SUPPLEMENTREQUESTED']._serialized_end=1126
-  _globals['_PROGRESSREPORTED']._serialized_start=1129
-  _globals['_PROGRESSREPORTED']._serialized_end=1258
-  _globals['_EXTENSIONREQUESTED']._serialized_start=1260
-  _globals['_EXTENSIONREQUESTED']._serialized_end=1387
-  _globals['_EXTENSIONDECIDED']._serialized_start=1390
-  _globals['_EXTENSIONDECIDED']._serialized_end=1554
-  _globals['_TICKETRESOLVED']._serialized_start=1557
-  _globals['_TICKETRESOLVED']._serialized_end=1716
-  _globals['_TICKETDECLINED']._serialized_start=1718
-  _globals['_TICKETDECLINED']._serialized_end=1842
+  _globals['_TICKETSENTTOTRIAGE']._serialized_end=673
+  _globals['_TICKETACCEPTED']._serialized_start=675
+  _globals['_TICKETACCEPTED']._serialized_end=788
+  _globals['_TICKETRETURNED']._serialized_start=791
+  _globals['_TICKETRETURNED']._serialized_end=1016
+  _globals['_SUPPLEMENTREQUESTED']._serialized_start=1019
+  _globals['_SUPPLEMENTREQUESTED']._serialized_end=1156
+  _globals['_PROGRESSREPORTED']._serialized_start=1159
+  _globals['_PROGRESSREPORTED']._serialized_end=1288
+  _globals['_EXTENSIONREQUESTED']._serialized_start=1290
+  _globals['_EXTENSIONREQUESTED']._serialized_end=1417
+  _globals['_EXTENSIONDECIDED']._serialized_start=1420
+  _globals['_EXTENSIONDECIDED']._serialized_end=1584
+  _globals['_TICKETRESOLVED']._serialized_start=1587
+  _globals['_TICKETRESOLVED']._serialized_end=1746
+  _globals['_TICKETDECLINED']._serialized_start=1748
+  _globals['_TICKETDECLINED']._serialized_end=1872
 # @@protoc_insertion_point(module_scope)

@@ -98,10 +98,15 @@ class TicketSentToTriage(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     CANDIDATES_FIELD_NUMBER: _builtins.int
     TRIAGE_TIME_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
     ticket_id: _builtins.str
     """Id of the ticket."""
     reason: _dispatch_pb2.TriageReason.ValueType
     """Why."""
+    epoch: _builtins.int
+    """Epoch of the assignment before, 0 if there was none. The event is outdated once a TicketDispatched of a higher epoch is known. Absent
+    in events of releases before this field.
+    """
     @_builtins.property
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[_dispatch_pb2.Candidate]:
         """Best guesses, best first."""
@@ -117,12 +122,15 @@ class TicketSentToTriage(_message.Message):
         reason: _dispatch_pb2.TriageReason.ValueType = ...,
         candidates: _abc.Iterable[_dispatch_pb2.Candidate] | None = ...,
         triage_time: _timestamp_pb2.Timestamp | None = ...,
+        epoch: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["triage_time", b"triage_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "epoch", b"epoch", "triage_time", b"triage_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "reason", b"reason", "ticket_id", b"ticket_id", "triage_time", b"triage_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "candidates", b"candidates", "epoch", b"epoch", "reason", b"reason", "ticket_id", b"ticket_id", "triage_time", b"triage_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__epoch: _TypeAlias = _typing.Literal["epoch"]  # noqa: Y015
+    _WhichOneofArgType__epoch: _TypeAlias = _typing.Literal["_epoch", b"_epoch"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__epoch) -> _WhichOneofReturnType__epoch | None: ...
 
 Global___TicketSentToTriage: _TypeAlias = TicketSentToTriage  # noqa: Y015
 

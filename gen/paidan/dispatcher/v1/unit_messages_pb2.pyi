@@ -341,7 +341,9 @@ class ReceiptRefused(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     receipt_id: _builtins.str
-    """The receipt's own id, as far as it could be read."""
+    """The receipt's own id as it was written, also where it is no text or the receipt is not UTF-8; cut to 64 characters. Empty if there is
+    none that can be read.
+    """
     reason: _builtins.str
     """Name of a value of ErrorReason, e.g. `ERROR_REASON_STALE_EPOCH`."""
     message: _builtins.str
@@ -363,7 +365,10 @@ Global___ReceiptRefused: _TypeAlias = ReceiptRefused  # noqa: Y015
 
 @_typing.final
 class Receipt(_message.Message):
-    """What a unit did. Its effect happens once for each `receipt_id` of a unit."""
+    """What a unit did. Its effect happens once for each `receipt_id` of a unit. Other content under the same `receipt_id` is refused with
+    ERROR_REASON_REQUEST_ID_REUSED, also where the first was refused. Content is compared as it is understood: the order of fields, blanks,
+    unknown fields and the spelling of names, enums and numbers make no difference.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -377,7 +382,7 @@ class Receipt(_message.Message):
     REPORT_PROGRESS_FIELD_NUMBER: _builtins.int
     RESOLVE_FIELD_NUMBER: _builtins.int
     receipt_id: _builtins.str
-    """Id chosen by the unit, 1–64 characters, unique for the unit; without it the hash of the message's bytes is taken."""
+    """Id chosen by the unit, 1–64 printable characters, unique for the unit; without it the hash of the message's bytes is taken."""
     ticket_id: _builtins.str
     """Id of the ticket."""
     epoch: _builtins.int
@@ -453,7 +458,9 @@ class ReturnAction(_message.Message):
     reason: _dispatch_pb2.ReturnReason.ValueType
     """Why."""
     suggested_unit: _builtins.str
-    """Code of the unit whose it is; may be empty."""
+    """Code of the unit whose it is; may be empty. An abolished district stands for its successor; an unknown code is refused with
+    ERROR_REASON_UNKNOWN_UNIT.
+    """
     note: _builtins.str
     """Words for the next reader, up to 1,000 characters."""
     def __init__(

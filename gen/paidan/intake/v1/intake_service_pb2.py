@@ -26,15 +26,15 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from paidan.intake.v1 import ticket_pb2 as paidan_dot_intake_dot_v1_dot_ticket__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%paidan/intake/v1/intake_service.proto\x12\x10paidan.intake.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpaidan/intake/v1/ticket.proto\"\xee\x01\n\x13SubmitTicketRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x30\n\nenterprise\x18\x02 \x01(\x0b\x32\x1c.paidan.intake.v1.Enterprise\x12*\n\x07\x63ontact\x18\x03 \x01(\x0b\x32\x19.paidan.intake.v1.Contact\x12\x0c\n\x04text\x18\x04 \x01(\t\x12*\n\x07\x63hannel\x18\x05 \x01(\x0e\x32\x19.paidan.intake.v1.Channel\x12\x15\n\rdistrict_code\x18\x06 \x01(\t\x12\x14\n\x0c\x63onfidential\x18\x07 \x01(\x08\"S\n\x14SubmitTicketResponse\x12(\n\x06ticket\x18\x01 \x01(\x0b\x32\x18.paidan.intake.v1.Ticket\x12\x11\n\tduplicate\x18\x02 \x01(\x08\"%\n\x10GetTicketRequest\x12\x11\n\tticket_id\x18\x01 \x01(\t\"=\n\x11GetTicketResponse\x12(\n\x06ticket\x18\x01 \x01(\x0b\x32\x18.paidan.intake.v1.Ticket\"\xe5\x01\n\x12ListTicketsRequest\x12\x0c\n\x04uscc\x18\x01 \x01(\t\x12-\n\x06states\x18\x02 \x03(\x0e\x32\x1d.paidan.intake.v1.TicketState\x12\x34\n\x10\x63reate_time_from\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11\x63reate_time_until\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"Y\n\x13ListTicketsResponse\x12)\n\x07tickets\x18\x01 \x03(\x0b\x32\x18.paidan.intake.v1.Ticket\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\">\n\x12WatchTicketRequest\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12\x15\n\rafter_version\x18\x02 \x01(\x03\"E\n\x13WatchTicketResponse\x12.\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x1e.paidan.intake.v1.TicketChange\"g\n\x17SupplementTicketRequest\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x17\n\x0f\x61ttachment_refs\x18\x04 \x03(\t\"D\n\x18SupplementTicketResponse\x12(\n\x06ticket\x18\x01 \x01(\x0b\x32\x18.paidan.intake.v1.Ticket\":\n\x15WithdrawTicketRequest\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"B\n\x16WithdrawTicketResponse\x12(\n\x06ticket\x18\x01 \x01(\x0b\x32\x18.paidan.intake.v1.Ticket\"p\n\x11RateTicketRequest\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12(\n\x06solved\x18\x02 \x01(\x0e\x32\x18.paidan.intake.v1.Solved\x12\r\n\x05score\x18\x03 \x01(\x05\x12\x0f\n\x07\x63omment\x18\x04 \x01(\t\">\n\x12RateTicketResponse\x12(\n\x06ticket\x18\x01 \x01(\x0b\x32\x18.paidan.intake.v1.Ticket\"8\n\x13ReopenTicketRequest\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"@\n\x14ReopenTicketResponse\x12(\n\x06ticket\x18\x01 \x01(\x0b\x32\x18.paidan.intake.v1.Ticket\"&\n\x11GetContactRequest\x12\x11\n\tticket_id\x18\x01 \x01(\t\"r\n\x12GetContactResponse\x12*\n\x07\x63ontact\x18\x01 \x01(\x0b\x32\x19.paidan.intake.v1.Contact\x12\x30\n\nenterprise\x18\x02 \x01(\x0b\x32\x1c.paidan.intake.v1.Enterprise*\xc0\x02\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x12\"\n\x1e\x45RROR_REASON_REQUEST_ID_REUSED\x10\x02\x12!\n\x1d\x45RROR_REASON_TICKET_NOT_FOUND\x10\x03\x12\x1f\n\x1b\x45RROR_REASON_STATE_CONFLICT\x10\x04\x12!\n\x1d\x45RROR_REASON_WATCHER_TOO_SLOW\x10\x05\x12#\n\x1f\x45RROR_REASON_REOPEN_WINDOW_OVER\x10\x06\x12\x1e\n\x1a\x45RROR_REASON_NOT_LEAD_UNIT\x10\x07\x12#\n\x1f\x45RROR_REASON_INVALID_PAGE_TOKEN\x10\x08\x32\xdf\x06\n\rIntakeService\x12]\n\x0cSubmitTicket\x12%.paidan.intake.v1.SubmitTicketRequest\x1a&.paidan.intake.v1.SubmitTicketResponse\x12T\n\tGetTicket\x12\".paidan.intake.v1.GetTicketRequest\x1a#.paidan.intake.v1.GetTicketResponse\x12Z\n\x0bListTickets\x12$.paidan.intake.v1.ListTicketsRequest\x1a%.paidan.intake.v1.ListTicketsResponse\x12\\\n\x0bWatchTicket\x12$.paidan.intake.v1.WatchTicketRequest\x1a%.paidan.intake.v1.WatchTicketResponse0\x01\x12i\n\x10SupplementTicket\x12).paidan.intake.v1.SupplementTicketRequest\x1a*.paidan.intake.v1.SupplementTicketResponse\x12\x63\n\x0eWithdrawTicket\x12\'.paidan.intake.v1.WithdrawTicketRequest\x1a(.paidan.intake.v1.WithdrawTicketResponse\x12W\n\nRateTicket\x12#.paidan.intake.v1.RateTicketRequest\x1a$.paidan.intake.v1.RateTicketResponse\x12]\n\x0cReopenTicket\x12%.paidan.intake.v1.ReopenTicketRequest\x1a&.paidan.intake.v1.ReopenTicketResponse\x12W\n\nGetContact\x12#.paidan.intake.v1.GetContactRequest\x1a$.paidan.intake.v1.GetContactResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%paidan/intake/v1/intake_service.proto\x12\x10paidan.intake.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpaidan/intake/v1/ticket.proto\"\xee\x01\n\x13SubmitTicketRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x30\n\nenterprise\x18\x02 \x01(\x0b\x32\x1c.paidan.intake.v1.Enterprise\x12*\n\x07\x63ontact\x18\x03 \x01(\x0b\x32\x19.paidan.intake.v1.Contact\x12\x0c\n\x04text\x18\x04 \x01(\t\x12*\n\x07\x63hannel\x18\x05 \x01(\x0e\x32\x19.paidan.intake.v1.Channel\x12\x15\n\rdistrict_code\x18\x06 \x01(\t\x12\x14\n\x0c\x63onfidential\x18\x07 \x01(\x08\"S\n\x14SubmitTicketResponse\x12(\n\x06ticket\x18\x01 \x01(\x0b\x32\x18.paidan.intake.v1.Ticket\x12\x11\n\tduplicate\x18\x02 \x01(\x08\"%\n\x10GetTicketRequest\x12\x11\n\tticket_id\x18\x01 \x01(\t\"=\n\x11GetTicketResponse\x12(\n\x06ticket\x18\x01 \x01(\x0b\x32\x18.paidan.intake.v1.Ticket\"\xe5\x01\n\x12ListTicketsRequest\x12\x0c\n\x04uscc\x18\x01 \x01(\t\x12-\n\x06states\x18\x02 \x03(\x0e\x32\x1d.paidan.intake.v1.TicketState\x12\x34\n\x10\x63reate_time_from\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11\x63reate_time_until\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"Y\n\x13ListTicketsResponse\x12)\n\x07tickets\x18\x01 \x03(\x0b\x32\x18.paidan.intake.v1.Ticket\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\">\n\x12WatchTicketRequest\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12\x15\n\rafter_version\x18\x02 \x01(\x03\"E\n\x13WatchTicketResponse\x12.\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x1e.paidan.intake.v1.TicketChange\"g\n\x17SupplementTicketRequest\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x17\n\x0f\x61ttachment_refs\x18\x04 \x03(\t\"W\n\x18SupplementTicketResponse\x12(\n\x06ticket\x18\x01 \x01(\x0b\x32\x18.paidan.intake.v1.Ticket\x12\x11\n\tduplicate\x18\x02 \x01(\x08\":\n\x15WithdrawTicketRequest\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"B\n\x16WithdrawTicketResponse\x12(\n\x06ticket\x18\x01 \x01(\x0b\x32\x18.paidan.intake.v1.Ticket\"p\n\x11RateTicketRequest\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12(\n\x06solved\x18\x02 \x01(\x0e\x32\x18.paidan.intake.v1.Solved\x12\r\n\x05score\x18\x03 \x01(\x05\x12\x0f\n\x07\x63omment\x18\x04 \x01(\t\">\n\x12RateTicketResponse\x12(\n\x06ticket\x18\x01 \x01(\x0b\x32\x18.paidan.intake.v1.Ticket\"8\n\x13ReopenTicketRequest\x12\x11\n\tticket_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"@\n\x14ReopenTicketResponse\x12(\n\x06ticket\x18\x01 \x01(\x0b\x32\x18.paidan.intake.v1.Ticket\"&\n\x11GetContactRequest\x12\x11\n\tticket_id\x18\x01 \x01(\t\"r\n\x12GetContactResponse\x12*\n\x07\x63ontact\x18\x01 \x01(\x0b\x32\x19.paidan.intake.v1.Contact\x12\x30\n\nenterprise\x18\x02 \x01(\x0b\x32\x1c.paidan.intake.v1.Enterprise*\xc0\x02\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x12\"\n\x1e\x45RROR_REASON_REQUEST_ID_REUSED\x10\x02\x12!\n\x1d\x45RROR_REASON_TICKET_NOT_FOUND\x10\x03\x12\x1f\n\x1b\x45RROR_REASON_STATE_CONFLICT\x10\x04\x12!\n\x1d\x45RROR_REASON_WATCHER_TOO_SLOW\x10\x05\x12#\n\x1f\x45RROR_REASON_REOPEN_WINDOW_OVER\x10\x06\x12\x1e\n\x1a\x45RROR_REASON_NOT_LEAD_UNIT\x10\x07\x12#\n\x1f\x45RROR_REASON_INVALID_PAGE_TOKEN\x10\x08\x32\xdf\x06\n\rIntakeService\x12]\n\x0cSubmitTicket\x12%.paidan.intake.v1.SubmitTicketRequest\x1a&.paidan.intake.v1.SubmitTicketResponse\x12T\n\tGetTicket\x12\".paidan.intake.v1.GetTicketRequest\x1a#.paidan.intake.v1.GetTicketResponse\x12Z\n\x0bListTickets\x12$.paidan.intake.v1.ListTicketsRequest\x1a%.paidan.intake.v1.ListTicketsResponse\x12\\\n\x0bWatchTicket\x12$.paidan.intake.v1.WatchTicketRequest\x1a%.paidan.intake.v1.WatchTicketResponse0\x01\x12i\n\x10SupplementTicket\x12).paidan.intake.v1.SupplementTicketRequest\x1a*.paidan.intake.v1.SupplementTicketResponse\x12\x63\n\x0eWithdrawTicket\x12\'.paidan.intake.v1.WithdrawTicketRequest\x1a(.paidan.intake.v1.WithdrawTicketResponse\x12W\n\nRateTicket\x12#.paidan.intake.v1.RateTicketRequest\x1a$.paidan.intake.v1.RateTicketResponse\x12]\n\x0cReopenTicket\x12%.paidan.intake.v1.ReopenTicketRequest\x1a&.paidan.intake.v1.ReopenTicketResponse\x12W\n\nGetContact\x12#.paidan.intake.v1.GetContactRequest\x1a$.paidan.intake.v1.GetContactResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'paidan.intake.v1.intake_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ERRORREASON']._serialized_start=1771
-  _globals['_ERRORREASON']._serialized_end=2091
+  _globals['_ERRORREASON']._serialized_start=1790
+  _globals['_ERRORREASON']._serialized_end=2110
   _globals['_SUBMITTICKETREQUEST']._serialized_start=124
   _globals['_SUBMITTICKETREQUEST']._serialized_end=362
   _globals['_SUBMITTICKETRESPONSE']._serialized_start=364
@@ -54,23 +54,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUPPLEMENTTICKETREQUEST']._serialized_start=1009
   _globals['_SUPPLEMENTTICKETREQUEST']._serialized_end=1112
   _globals['_SUPPLEMENTTICKETRESPONSE']._serialized_start=1114
-  _globals['_SUPPLEMENTTICKETRESPONSE']._serialized_end=1182
-  _globals['_WITHDRAWTICKETREQUEST']._serialized_start=1184
-  _globals['_WITHDRAWTICKETREQUEST']._serialized_end=1242
-  _globals['_WITHDRAWTICKETRESPONSE']._serialized_start=1244
-  _globals['_WITHDRAWTICKETRESPONSE']._serialized_end=1310
-  _globals['_RATETICKETREQUEST']._serialized_start=1312
-  _globals['_RATETICKETREQUEST']._serialized_end=1424
-  _globals['_RATETICKETRESPONSE']._serialized_start=1426
-  _globals['_RATETICKETRESPONSE']._serialized_end=1488
-  _globals['_REOPENTICKETREQUEST']._serialized_start=1490
-  _globals['_REOPENTICKETREQUEST']._serialized_end=1546
-  _globals['_REOPENTICKETRESPONSE']._serialized_start=1548
-  _globals['_REOPENTICKETRESPONSE']._serialized_end=1612
-  _globals['_GETCONTACTREQUEST']._serialized_start=1614
-  _globals['_GETCONTACTREQUEST']._serialized_end=1652
-  _globals['_GETCONTACTRESPONSE']._serialized_start=1654
-  _globals['_GETCONTACTRESPONSE']._serialized_end=1768
-  _globals['_INTAKESERVICE']._serialized_start=2094
-  _globals['_INTAKESERVICE']._serialized_end=2957
+  _globals['_SUPPLEMENTTICKETRESPONSE']._serialized_end=1201
+  _globals['_WITHDRAWTICKETREQUEST']._serialized_start=1203
+  _globals['_WITHDRAWTICKETREQUEST']._serialized_end=1261
+  _globals['_WITHDRAWTICKETRESPONSE']._serialized_start=1263
+  _globals['_WITHDRAWTICKETRESPONSE']._serialized_end=1329
+  _globals['_RATETICKETREQUEST']._serialized_start=1331
+  _globals['_RATETICKETREQUEST']._serialized_end=1443
+  _globals['_RATETICKETRESPONSE']._serialized_start=1445
+  _globals['_RATETICKETRESPONSE']._serialized_end=1507
+  _globals['_REOPENTICKETREQUEST']._serialized_start=1509
+  _globals['_REOPENTICKETREQUEST']._serialized_end=1565
+  _globals['_REOPENTICKETRESPONSE']._serialized_start=1567
+  _globals['_REOPENTICKETRESPONSE']._serialized_end=1631
+  _globals['_GETCONTACTREQUEST']._serialized_start=1633
+  _globals['_GETCONTACTREQUEST']._serialized_end=1671
+  _globals['_GETCONTACTRESPONSE']._serialized_start=1673
+  _globals['_GETCONTACTRESPONSE']._serialized_end=1787
+  _globals['_INTAKESERVICE']._serialized_start=2113
+  _globals['_INTAKESERVICE']._serialized_end=2976
 # @@protoc_insertion_point(module_scope)

@@ -91,7 +91,9 @@ class SubmitTicketRequest(_message.Message):
     channel: _ticket_pb2.Channel.ValueType
     """Where it was written."""
     district_code: _builtins.str
-    """District that the matter is in, a code of the catalogue, or empty."""
+    """District that the matter is in, a code of the catalogue, or empty. An abolished district stands for its successor; a code that is not
+    in the catalogue is refused with INVALID_FIELD.
+    """
     confidential: _builtins.bool
     """True if the enterprise's identity shall be shown to the lead unit only, by GetContact."""
     @_builtins.property
@@ -364,18 +366,22 @@ class SupplementTicketResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TICKET_FIELD_NUMBER: _builtins.int
+    DUPLICATE_FIELD_NUMBER: _builtins.int
+    duplicate: _builtins.bool
+    """True if this request_id was known with the same content: nothing was added."""
     @_builtins.property
     def ticket(self) -> _ticket_pb2.Ticket:
-        """The ticket after the change."""
+        """The ticket after the change, or as it is now if the request was known already."""
 
     def __init__(
         self,
         *,
         ticket: _ticket_pb2.Ticket | None = ...,
+        duplicate: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ticket", b"ticket"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ticket", b"ticket"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicate", b"duplicate", "ticket", b"ticket"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

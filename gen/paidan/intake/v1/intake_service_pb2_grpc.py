@@ -124,7 +124,7 @@ class IntakeServiceServicer:
 
     def SupplementTicket(self, request, context):
         """Adds material that a unit asked for; resumes the resolution clock. Allowed in AWAITING_SUPPLEMENT. Idempotent by
-        (ticket_id, request_id). Role: portal.
+        (ticket_id, request_id): other material under the same id is refused with ALREADY_EXISTS (REQUEST_ID_REUSED). Role: portal.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

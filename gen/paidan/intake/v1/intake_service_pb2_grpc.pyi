@@ -52,7 +52,7 @@ class IntakeServiceStub:
     """
     SupplementTicket: _grpc.UnaryUnaryMultiCallable[_intake_service_pb2.SupplementTicketRequest, _intake_service_pb2.SupplementTicketResponse]
     """Adds material that a unit asked for; resumes the resolution clock. Allowed in AWAITING_SUPPLEMENT. Idempotent by
-    (ticket_id, request_id). Role: portal.
+    (ticket_id, request_id): other material under the same id is refused with ALREADY_EXISTS (REQUEST_ID_REUSED). Role: portal.
     """
     WithdrawTicket: _grpc.UnaryUnaryMultiCallable[_intake_service_pb2.WithdrawTicketRequest, _intake_service_pb2.WithdrawTicketResponse]
     """Takes the request back. Allowed until RESOLVED; withdrawing a withdrawn ticket changes nothing. Role: portal."""
@@ -91,7 +91,7 @@ class IntakeServiceAsyncStub(IntakeServiceStub):
     """
     SupplementTicket: _aio.UnaryUnaryMultiCallable[_intake_service_pb2.SupplementTicketRequest, _intake_service_pb2.SupplementTicketResponse]  # type: ignore[assignment]
     """Adds material that a unit asked for; resumes the resolution clock. Allowed in AWAITING_SUPPLEMENT. Idempotent by
-    (ticket_id, request_id). Role: portal.
+    (ticket_id, request_id): other material under the same id is refused with ALREADY_EXISTS (REQUEST_ID_REUSED). Role: portal.
     """
     WithdrawTicket: _aio.UnaryUnaryMultiCallable[_intake_service_pb2.WithdrawTicketRequest, _intake_service_pb2.WithdrawTicketResponse]  # type: ignore[assignment]
     """Takes the request back. Allowed until RESOLVED; withdrawing a withdrawn ticket changes nothing. Role: portal."""
@@ -157,7 +157,7 @@ class IntakeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_intake_service_pb2.SupplementTicketResponse, _abc.Awaitable[_intake_service_pb2.SupplementTicketResponse]]:
         """Adds material that a unit asked for; resumes the resolution clock. Allowed in AWAITING_SUPPLEMENT. Idempotent by
-        (ticket_id, request_id). Role: portal.
+        (ticket_id, request_id): other material under the same id is refused with ALREADY_EXISTS (REQUEST_ID_REUSED). Role: portal.
         """
 
     @_abc_1.abstractmethod
