@@ -88,6 +88,7 @@ class TransactionalSink(Generic[U]):
         limited: Callable[[str], bool] = lambda _topic: True,
         limit: DeadLetterLimit | None = None,
         on_dead_letter: Callable[[U, Record, InvalidMessage], None] = lambda _uow, _record, _error: None,
+        on_repeated: BatchHandler[U] = lambda _uow, _messages: None,
     ) -> None:
         """Wire a service's handler.
 
@@ -103,6 +104,7 @@ class TransactionalSink(Generic[U]):
             limited: Whether invalid messages of a topic count against the limit; outsiders' garbage must not stop us.
             limit: Dead letters that may pass before the process ends; 20 a minute if None.
             on_dead_letter: Called in the transaction that buries an invalid message, e.g. to tell its sender.
+            on_repeated: Called with messages whose id was claimed before, after `handler`; e.g. to refuse other content under the same id.
         """
         self._open = open_unit_of_work
         self._inbox = inbox
@@ -115,6 +117,7 @@ class TransactionalSink(Generic[U]):
         self._limited = limited
         self._limit = limit or DeadLetterLimit(20, timedelta(minutes=1))
         self._on_dead_letter = on_dead_letter
+        self._on_repeated = on_repeated
 
     def process(self, records: Sequence[Record]) -> None:
         """Handle records together, or one by one where together fails."""
@@ -159,11 +162,14 @@ class TransactionalSink(Generic[U]):
             if invalid and len({self._message_id(message) for message in told}) < len(told):
                 # A corrected copy under the same id may stand behind an invalid one: one by one it gets its turn.
                 raise next(iter(invalid.values()))
+            released = [self._message_id(message) for message in fresh if message.position in invalid]
+            repeated = [message for message in told if outcomes[message.position] == "repeated"]
+            invalid |= {message.position: error for message, error in (self._on_repeated(uow, repeated) if repeated else None) or ()}
             for record, message in zip(records, messages, strict=True):
                 error = invalid.get(message.position)
                 if error is not None:
                     outcomes[message.position] = self._bury(uow, record, error, limited=self._limited(record.topic))
-            release(uow.connection, self._inbox, [self._message_id(message) for message in fresh if message.position in invalid])
+            release(uow.connection, self._inbox, released)
             uow.commit()
 
     def _claim(self, uow: U, messages: Sequence[InMessage]) -> list[InMessage]:

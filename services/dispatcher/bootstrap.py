@@ -110,6 +110,7 @@ def build(settings: DispatcherSettings) -> Sequence[Component]:
                 relevant=kafka.relevant,
                 limited=kafka.counts_against_limit,
                 on_dead_letter=handler.tell_sender,
+                on_repeated=handler.repeated,
             ),
             group=kafka.GROUP,
             client_options=settings.kafka.client_options(),

@@ -21,6 +21,7 @@ from chassis.timer import Timer
 from paidan.intake.v1.intake_service_pb2_grpc import add_IntakeServiceServicer_to_server
 from services.intake.adapters import sql, tables
 from services.intake.adapters.access import ACCESS
+from services.intake.adapters.districts import load_districts
 from services.intake.adapters.errors import DOMAIN, translate
 from services.intake.adapters.events import READING, SOURCE
 from services.intake.adapters.grpc import IntakeServicer
@@ -39,7 +40,11 @@ if TYPE_CHECKING:
 
 
 def build(settings: IntakeSettings) -> Sequence[Component]:
-    """Return the components of intake, in the order in which they stop. Connects to nothing yet."""
+    """Return the components of intake, in the order in which they stop. Connects to nothing yet.
+
+    Raises:
+        CatalogueUnusable: The catalogue's districts cannot be read.
+    """
     clock = SystemClock()
     chassis_metrics = ChassisMetrics()
     metrics = IntakeMetrics(chassis_metrics.registry)
@@ -50,6 +55,7 @@ def build(settings: IntakeSettings) -> Sequence[Component]:
     def open_unit_of_work() -> sql.IntakeUnitOfWork:
         return sql.IntakeUnitOfWork(engine, outbox, on_change=hub.nudge)
 
+    districts = load_districts(settings.catalogue)
     submit = SubmitTickets(clock, sql.new_ticket_id)
     group = GroupCommit(_submit_group(open_unit_of_work, submit, metrics), most=settings.submit_group, pace=settings.submit_pace)
     close = CloseResolved(clock)
@@ -70,7 +76,7 @@ def build(settings: IntakeSettings) -> Sequence[Component]:
             Service(
                 name="paidan.intake.v1.IntakeService",
                 register=lambda server: add_IntakeServiceServicer_to_server(
-                    IntakeServicer(open_unit_of_work, group.submit, hub, clock),
+                    IntakeServicer(open_unit_of_work, group.submit, hub, clock, districts),
                     server,
                 ),
                 access=ACCESS,

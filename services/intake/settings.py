@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 from pydantic import Field
 
@@ -12,6 +13,11 @@ from chassis.settings import ServiceSettings
 class IntakeSettings(ServiceSettings):
     """Settings of intake."""
 
+    catalogue: Path = Field(
+        Path(__file__).resolve().parents[2] / "catalogue",
+        validation_alias="PAIDAN_INTAKE_CATALOGUE",
+        description="Folder with the catalogue's files; intake reads the districts.",
+    )
     consumer_linger: timedelta = Field(
         timedelta(milliseconds=400),
         description="How long the brokers gather messages before they hand them over together; a change is shown that much later.",

@@ -1,9 +1,14 @@
-"""Facts as JSON, for the column that keeps them."""
+"""Facts as JSON, for the column that keeps them.
+
+Format 1 is format 0, which has no `v`, with `"v": 1`. Parts that this release does not know are written back as they are. An unknown
+value of an enum reads as the one that teaches nothing (ADR 23).
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from chassis.stored import known
 from services.classifier.domain.classification import ClassCode, ClassProbability, ModelVersion
 from services.classifier.domain.outcomes import Assignment, ChosenBy, Epoch, Facts, Prediction, ReturnReason, UnitCode
 
@@ -12,7 +17,10 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
+VERSION = 1
+
 _FLAGS = ("confidential", "reopened", "closed", "withdrawn", "declined")
+_PARTS = frozenset({"v", "prediction", "assignments", "returns", "accepted", "resolved", *_FLAGS})
 
 
 def to_json(facts: Facts) -> Json:
@@ -26,7 +34,7 @@ def to_json(facts: Facts) -> Json:
         "resolved": sorted(facts.resolved),
         **{flag: getattr(facts, flag) for flag in _FLAGS},
     }
-    return {name: part for name, part in parts.items() if part}
+    return {**facts.unread, "v": VERSION, **{name: part for name, part in parts.items() if part}}
 
 
 def from_json(json: Json, text: str | None, submit_time: datetime | None) -> Facts:
@@ -38,11 +46,14 @@ def from_json(json: Json, text: str | None, submit_time: datetime | None) -> Fac
         prediction=prediction
         and Prediction(tuple(ClassProbability(ClassCode(code), p) for code, p in prediction[1]), ModelVersion(prediction[0])),
         assignments={
-            Epoch(int(epoch)): Assignment(UnitCode(unit), ChosenBy(chosen_by), code and ClassCode(code))
+            Epoch(int(epoch)): Assignment(UnitCode(unit), known(ChosenBy, chosen_by, ChosenBy.NOBODY), code and ClassCode(code))
             for epoch, (unit, chosen_by, code) in json.get("assignments", {}).items()
         },
-        returns={Epoch(int(epoch)): ReturnReason(reason) for epoch, reason in json.get("returns", {}).items()},
+        returns={
+            Epoch(int(epoch)): known(ReturnReason, reason, ReturnReason.NOT_THE_CLASS) for epoch, reason in json.get("returns", {}).items()
+        },
         accepted={Epoch(epoch) for epoch in json.get("accepted", [])},
         resolved={Epoch(epoch) for epoch in json.get("resolved", [])},
+        unread={name: part for name, part in json.items() if name not in _PARTS},
         **{flag: bool(json.get(flag)) for flag in _FLAGS},
     )

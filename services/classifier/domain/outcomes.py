@@ -123,6 +123,7 @@ class Facts:
         closed: True if nothing more is to come.
         withdrawn: True if the enterprise took it back.
         declined: True if the desk declined it as no matter of the city's units.
+        unread: Stored parts of a newer release, which are kept as they are.
     """
 
     text: str | None = None
@@ -137,6 +138,7 @@ class Facts:
     closed: bool = False
     withdrawn: bool = False
     declined: bool = False
+    unread: dict[str, object] = field(default_factory=dict)
 
     def sent_by_model(self) -> dict[Epoch, ClassCode]:
         """Return the class of each assignment that the model's answer decided."""

@@ -11,6 +11,7 @@ from services.dispatcher.domain.errors import (
     NoPendingExtension,
     NotLeadUnit,
     PastDue,
+    RequestIdReused,
     StaleEpoch,
     StateConflict,
     UnknownUnit,
@@ -28,6 +29,9 @@ def translate(error: Exception) -> Refusal | None:  # noqa: C901, PLR0911 - one 
         case UnknownUnit(unit=unit, field=field):
             violation = Violation(field, f"no unit {unit!r} is in force")
             return _invalid("UNKNOWN_UNIT", f"no unit {unit!r} is in force; see GetCatalogue", violation, unit=unit)
+        case RequestIdReused(request_id=request_id):
+            message = f"the id {request_id} was used for a different request; choose a new one for each request"
+            return Refusal(RefusalKind.ALREADY_EXISTS, "REQUEST_ID_REUSED", message, metadata={"request_id": request_id})
         case InvalidPageToken():
             violation = Violation("page_token", "not given out by this list with these filters")
             return _invalid("INVALID_PAGE_TOKEN", "page_token belongs to another list; start again without it", violation)

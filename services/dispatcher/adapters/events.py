@@ -103,6 +103,8 @@ def _withdrawn(payload: intake.TicketWithdrawn) -> WithdrawTicket:
 
 
 def _reopened(payload: intake.TicketReopened) -> ReopenTicket:
+    if payload.reopen_count < 1:
+        raise InvalidMessage("INCOMPLETE", f"reopen_count is {payload.reopen_count}, must be 1 or more")
     return ReopenTicket(ticket_id=TicketId(ticket_id_of(payload)), reason=payload.reason, reopen_count=payload.reopen_count)
 
 
@@ -141,7 +143,7 @@ def _deadline(change: DeadlineChange) -> Callable[[Any], NoteDeadline | None]:
         if deadline.kind != deadline_pb2.DEADLINE_KIND_RESOLUTION:
             return None
         due_time = instant_of(deadline, "due_time") if deadline.HasField("due_time") else None
-        return NoteDeadline(ticket_id=TicketId(ticket_id_of(deadline)), change=change, due_time=due_time)
+        return NoteDeadline(ticket_id=TicketId(ticket_id_of(deadline)), change=change, due_time=due_time, cycle=deadline.cycle)
 
     return read
 
@@ -266,6 +268,7 @@ class Announcer:
                 reason=dispatch_pb2.TriageReason.Value(f"TRIAGE_REASON_{event.triage.reason}"),
                 candidates=candidate_messages(event.triage.candidates),
                 triage_time=to_timestamp(event.time),
+                epoch=event.decision.epoch,
             ),
         )
 

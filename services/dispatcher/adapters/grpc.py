@@ -11,12 +11,13 @@ from chassis.page import InvalidPageToken, decode_token, encode_token, page_size
 from paidan.dispatcher.v1 import dispatch_pb2
 from paidan.dispatcher.v1 import dispatcher_service_pb2 as service
 from paidan.dispatcher.v1.dispatcher_service_pb2_grpc import DispatcherServiceServicer
-from services.dispatcher.adapters.receipts import return_reason
+from services.dispatcher.adapters.receipts import request_key, return_reason
 from services.dispatcher.adapters.views import catalogue_message, dispatch_message, triage_message
+from services.dispatcher.application.act_once import act_once, remember_refusal
 from services.dispatcher.application.carry_out import act
 from services.dispatcher.application.ports import Position
 from services.dispatcher.application.read_dispatches import GetDispatch, ListDispatches, get_dispatch, list_dispatches
-from services.dispatcher.domain.checks import is_code
+from services.dispatcher.domain.checks import Violations, is_code
 from services.dispatcher.domain.commands import (
     Accept,
     AssignByDesk,
@@ -29,7 +30,7 @@ from services.dispatcher.domain.commands import (
     Return,
     Transfer,
 )
-from services.dispatcher.domain.errors import InvalidFields
+from services.dispatcher.domain.errors import DispatcherError, InvalidFields
 from services.dispatcher.domain.values import State, TicketId, UnitCode, civil_day
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class DispatcherServicer(DispatcherServiceServicer):
     def Accept(self, request: service.AcceptRequest, context: Any) -> service.AcceptResponse:  # noqa: ANN401, ARG002, N802
         """Sign for a ticket."""
         command = Accept(unit=_unit(), ticket_id=TicketId(request.ticket_id), epoch=request.epoch)
-        return service.AcceptResponse(dispatch=self._act(command))
+        return service.AcceptResponse(dispatch=self._act_once(command, request.request_id))
 
     def Return(self, request: service.ReturnRequest, context: Any) -> service.ReturnResponse:  # noqa: ANN401, ARG002, N802
         """Send a ticket back."""
@@ -113,7 +114,7 @@ class DispatcherServicer(DispatcherServiceServicer):
             suggested_unit=request.suggested_unit,
             note=request.note,
         )
-        return service.ReturnResponse(dispatch=self._act(command))
+        return service.ReturnResponse(dispatch=self._act_once(command, request.request_id))
 
     def RequestSupplement(self, request: service.RequestSupplementRequest, context: Any) -> service.RequestSupplementResponse:  # noqa: ANN401, ARG002, N802
         """Ask the enterprise for material."""
@@ -123,7 +124,7 @@ class DispatcherServicer(DispatcherServiceServicer):
             epoch=request.epoch,
             question=request.question,
         )
-        return service.RequestSupplementResponse(dispatch=self._act(command))
+        return service.RequestSupplementResponse(dispatch=self._act_once(command, request.request_id))
 
     def RequestExtension(self, request: service.RequestExtensionRequest, context: Any) -> service.RequestExtensionResponse:  # noqa: ANN401, ARG002, N802
         """Ask the desk for more time."""
@@ -134,12 +135,12 @@ class DispatcherServicer(DispatcherServiceServicer):
             workdays=request.workdays,
             reason=request.reason,
         )
-        return service.RequestExtensionResponse(dispatch=self._act(command))
+        return service.RequestExtensionResponse(dispatch=self._act_once(command, request.request_id))
 
     def ReportProgress(self, request: service.ReportProgressRequest, context: Any) -> service.ReportProgressResponse:  # noqa: ANN401, ARG002, N802
         """Tell the enterprise how far it is."""
         command = ReportProgress(unit=_unit(), ticket_id=TicketId(request.ticket_id), epoch=request.epoch, note=request.note)
-        return service.ReportProgressResponse(dispatch=self._act(command))
+        return service.ReportProgressResponse(dispatch=self._act_once(command, request.request_id))
 
     def Resolve(self, request: service.ResolveRequest, context: Any) -> service.ResolveResponse:  # noqa: ANN401, ARG002, N802
         """Say that it is solved."""
@@ -150,7 +151,7 @@ class DispatcherServicer(DispatcherServiceServicer):
             resolution=request.resolution,
             attachment_refs=tuple(request.attachment_refs),
         )
-        return service.ResolveResponse(dispatch=self._act(command))
+        return service.ResolveResponse(dispatch=self._act_once(command, request.request_id))
 
     # What the desk does
 
@@ -179,6 +180,26 @@ class DispatcherServicer(DispatcherServiceServicer):
             note=request.note,
         )
         return service.DecideExtensionResponse(dispatch=self._act(command))
+
+    def _act_once(self, command: UnitCommand, request_id: str) -> dispatch_pb2.Dispatch:
+        """Carry out a unit's request; once for each id if it has one."""
+        if not request_id:
+            return self._act(command)
+        violations = Violations()
+        violations.code("request_id", request_id)
+        violations.raise_if_any()
+        key = request_key(command.unit, request_id)
+        try:
+            with self._open() as uow:
+                dispatch = act_once(self._office, uow, command, key=key, request_id=request_id)
+                decision = uow.dispatches.decision_of(dispatch)
+                uow.commit()
+        except DispatcherError:
+            with self._open() as uow:
+                remember_refusal(uow, command, key=key)
+                uow.commit()
+            raise
+        return dispatch_message(dispatch, decision)
 
     def _act(self, command: UnitCommand | DeskCommand) -> dispatch_pb2.Dispatch:
         with self._open() as uow:

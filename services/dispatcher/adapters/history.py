@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 
 from chassis.bulk import bulk_insert
-from services.dispatcher.adapters.rows import DECISION
+from services.dispatcher.adapters.stored import DECISION
 from services.dispatcher.adapters.tables import SCHEMA, assignment_table, decision_table
 from services.dispatcher.domain import events
 from services.dispatcher.domain.values import KeepCount
@@ -94,7 +94,7 @@ def _decision_row(decision: DecisionRecord) -> dict[str, Any]:
         "method": decision.method and decision.method.value,
         "decide_time": decision.decide_time,
         "decided_by": decision.decided_by,
-        "record": DECISION.dump_json(decision),
+        "record": DECISION.dumps(decision),
     }
 
 

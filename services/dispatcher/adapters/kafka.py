@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chassis import trace
+from chassis.inbox import claim
 from chassis.message import InvalidMessage
 from chassis.refusal import Refusal, RefusalKind
 from services.dispatcher.adapters.errors import translate
 from services.dispatcher.adapters.events import CLASSIFIER_TOPIC, INTAKE_TOPIC, READING, SLA_TOPIC, receipts_topic, refused_message
-from services.dispatcher.adapters.receipts import INVALID_FIELD, UNREADABLE, inbox_id, read_receipt, readable, unit_of
+from services.dispatcher.adapters.receipts import INVALID_FIELD, UNREADABLE, echoed, inbox_id, read_receipt, readable, unit_of
+from services.dispatcher.adapters.tables import inbox
 from services.dispatcher.application.carry_out import act, take_news
-from services.dispatcher.domain.commands import TakeTicket
-from services.dispatcher.domain.errors import DispatcherError
+from services.dispatcher.application.ports import KnownRequest
+from services.dispatcher.domain.commands import TakeTicket, fingerprint
+from services.dispatcher.domain.errors import DispatcherError, RequestIdReused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,14 +87,36 @@ class MessageHandler:
             [each.ticket_id for each in read if isinstance(each, _Told)],
             [(each.command.ticket_id, each.unit) for each in read if isinstance(each, _Answered)],
         )
+        requests: dict[str, KnownRequest] = {}
         for each in read:
             with trace.continue_from(each.message.traceparent):
                 if isinstance(each, _Told):
                     self._take(uow, each, invalid)
                 else:
-                    self._act(uow, each)
+                    done = self._act(uow, each)
+                    requests[message_id(each.message)] = KnownRequest(fingerprint(each.command), refused=not done)
                 uow.settle()
+        uow.requests.note(requests)
         return invalid
+
+    def repeated(self, uow: DispatcherUnitOfWork, messages: Sequence[InMessage]) -> Sequence[tuple[InMessage, InvalidMessage]]:
+        """Refuse receipts whose id stands for other content; returns those that cannot be read. The same content again changes nothing."""
+        invalid: list[tuple[InMessage, InvalidMessage]] = []
+        receipts = [message for message in messages if unit_of(message.topic) is not None]
+        known = uow.requests.known([message_id(message) for message in receipts])
+        for message in receipts:
+            answered = _read(message, invalid)
+            if isinstance(answered, _Answered) and not known[message_id(message)].is_same(fingerprint(answered.command)):
+                self._refuse_reuse(uow, answered)
+        return invalid
+
+    def _refuse_reuse(self, uow: DispatcherUnitOfWork, answered: _Answered) -> None:
+        """Answer a receipt once, though it is read again when its offset was not committed."""
+        message = answered.message
+        if claim(uow.connection, inbox, [f"reused:{message.position}@{message.record_time.isoformat()}"]):
+            refusal = _refusal(RequestIdReused(echoed(message.data, "receiptId", "receipt_id")))
+            with trace.continue_from(message.traceparent):
+                self._tell(uow, answered.unit, message.data, ticket_id=answered.command.ticket_id, number="", refusal=refusal)
 
     def tell_sender(self, uow: DispatcherUnitOfWork, record: Record, error: InvalidMessage) -> None:
         """Tell a unit that a message of its own was buried as a dead letter."""
@@ -111,8 +136,8 @@ class MessageHandler:
             refusal = _refusal(error)
             invalid.append((told.message, InvalidMessage(refusal.reason, refusal.message)))
 
-    def _act(self, uow: DispatcherUnitOfWork, answered: _Answered) -> None:
-        """Carry out a receipt; one that is refused is answered."""
+    def _act(self, uow: DispatcherUnitOfWork, answered: _Answered) -> bool:
+        """Carry out a receipt; False if it is refused, which its sender is told."""
         try:
             act(self._office, uow, answered.command)
         except DispatcherError as error:
@@ -127,6 +152,8 @@ class MessageHandler:
                 number=number,
                 refusal=refusal,
             )
+            return False
+        return True
 
     def _tell(
         self,
@@ -142,7 +169,7 @@ class MessageHandler:
             refusal.reason,
             refused_message(
                 unit,
-                receipt_id=readable(data, "receiptId", "receipt_id"),
+                receipt_id=echoed(data, "receiptId", "receipt_id"),
                 ticket_id=ticket_id,
                 number=number,
                 reason=refusal.reason,

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf import json_format
 
 from chassis.message import InvalidMessage
 from paidan.dispatcher.v1 import dispatch_pb2, unit_messages_pb2
-from services.dispatcher.domain.checks import MAX_CODE, is_code
+from services.dispatcher.domain.checks import MAX_CODE, Violations, is_code
 from services.dispatcher.domain.commands import Accept, ReportProgress, RequestExtension, RequestSupplement, Resolve, Return
 from services.dispatcher.domain.errors import InvalidFields
 from services.dispatcher.domain.values import ReturnReason, TicketId, UnitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from services.dispatcher.domain.commands import UnitCommand
 
@@ -27,6 +29,8 @@ _PREFIX, _SUFFIX = "receipts.", ".v1"
 
 UNREADABLE = "UNREADABLE"
 INVALID_FIELD = "INVALID_FIELD"
+
+_UTF_8 = "UTF-8"
 
 
 def unit_of(topic: str) -> UnitCode | None:
@@ -39,39 +43,139 @@ def unit_of(topic: str) -> UnitCode | None:
 def inbox_id(unit: UnitCode, data: bytes) -> str:
     """Return the id by which a repetition of a receipt is recognised: the unit's own, else the hash of the bytes."""
     receipt_id = readable(data, "receiptId", "receipt_id")
-    return f"{unit}:{receipt_id or 'sha256-' + hashlib.sha256(data).hexdigest()}"
+    return request_key(unit, receipt_id or "sha256-" + hashlib.sha256(data).hexdigest())
+
+
+def request_key(unit: UnitCode, request_id: str) -> str:
+    """Return the inbox id of a unit's request; receipts and RPCs share it."""
+    return f"{unit}:{request_id}"
 
 
 def readable(data: bytes, *names: str) -> str:
-    """Return a short text field of a receipt by its JSON name or its proto name, as far as it can be read; empty if not."""
-    try:
-        body = json.loads(data)
-    except (ValueError, RecursionError):
+    """Return a field of a receipt that can be used as an id, by its JSON name or its proto name; empty if there is none."""
+    value = _field(data, names)
+    return value if isinstance(value, str) and not isinstance(value, _Number) and is_code(value) else ""
+
+
+def echoed(data: bytes, *names: str) -> str:
+    """Return a field of a receipt as it was written, for the refusal: also a number, a text that is too long, or one in GBK or UTF-16.
+
+    Returns:
+        At most 64 printable characters; empty if there is no such field.
+    """
+    value = _field(data, names)
+    if value is None:
         return ""
-    values = [body.get(name) for name in names] if isinstance(body, dict) else []
-    found = next((value for value in values if isinstance(value, str)), "")
-    return found if is_code(found) else ""
+    text = value if isinstance(value, str) else json.dumps(value)
+    shown = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text[:MAX_CODE])
+    return shown if len(text) <= MAX_CODE else f"{shown[:-1]}…"
 
 
 def read_receipt(unit: UnitCode, data: bytes) -> UnitCommand:
-    """Return the command that a receipt of `unit` stands for.
+    """Return the command that a receipt of `unit` stands for. A byte order mark of UTF-8 is passed over.
 
     Raises:
-        InvalidMessage: It is no JSON of the right shape (UNREADABLE), or a field is too long or out of range (INVALID_FIELD).
+        InvalidMessage: It is no UTF-8 or no JSON of the right shape (UNREADABLE), or a field is too long or out of range (INVALID_FIELD).
     """
+    text, encoding = _decoded(data)
+    if encoding != _UTF_8:
+        looks = f"it looks like {encoding}" if encoding else "its encoding is not known"
+        raise InvalidMessage(UNREADABLE, f"the receipt is not UTF-8, {looks}: write UTF-8")
     receipt = unit_messages_pb2.Receipt()
     try:
-        json_format.Parse(data, receipt, ignore_unknown_fields=True, max_recursion_depth=20)
+        json_format.Parse(text, receipt, ignore_unknown_fields=True, max_recursion_depth=20)
     except (json_format.ParseError, ValueError, RecursionError) as error:
-        raise InvalidMessage(UNREADABLE, "the receipt is no JSON of a paidan.dispatcher.v1.Receipt") from error
+        raise InvalidMessage(UNREADABLE, _why_unreadable(text, str(error))) from error
     if not receipt.ticket_id:
         raise InvalidMessage(UNREADABLE, "the receipt names no ticketId")
-    if len(receipt.receipt_id) > MAX_CODE:
-        raise InvalidMessage(INVALID_FIELD, f"receiptId has {len(receipt.receipt_id)} characters; at most {MAX_CODE} are allowed")
+    violations = Violations()
+    violations.code("receiptId", receipt.receipt_id)
     try:
+        violations.raise_if_any()
         return _command(unit, receipt)
     except InvalidFields as error:
         raise InvalidMessage(INVALID_FIELD, str(error)) from error
+
+
+class _Number(str):
+    """A number of JSON as it was written."""
+
+    __slots__ = ()
+
+
+def _parsed(text: str) -> Any:  # noqa: ANN401 - JSON
+    return json.loads(text, parse_int=_Number, parse_float=_Number, parse_constant=_Number)
+
+
+def _decoded(data: bytes) -> tuple[str, str]:
+    """Return a receipt's text and the name of its encoding.
+
+    The name is empty if the encoding is not known; the text then has replacement characters. Zero bytes at the start show UTF-16 or UTF-32,
+    since JSON starts with ASCII (RFC 4627 §3). Bytes that are JSON in GB 18030, the superset of GBK, are taken for GBK.
+    """
+    detected = json.detect_encoding(data)
+    if not detected.startswith("utf-8"):
+        return data.decode(detected, errors="replace"), detected[:6].upper()
+    with suppress(UnicodeDecodeError):
+        return data.decode("utf-8-sig"), _UTF_8
+    with suppress(ValueError, RecursionError):
+        text = data.decode("gb18030")
+        _parsed(text)
+        return text, "GBK"
+    return data.decode(errors="replace"), ""
+
+
+def _field(data: bytes, names: Sequence[str]) -> object:
+    """Return the value of a top-level field by one of its names, also of a receipt that is cut off; None if there is none."""
+    text, _ = _decoded(data)
+    try:
+        body = _parsed(text)
+        found = [body.get(name) for name in names] if isinstance(body, dict) else []
+    except (ValueError, RecursionError):
+        found = [_scanned(text, name) for name in names]
+    return next((value for value in found if value is not None), None)
+
+
+def _scanned(text: str, name: str) -> object:
+    """Return the text or number that follows a name in what is no JSON as a whole."""
+    found = re.search(rf'"{name}"\s*:\s*("(?:[^"\\\n]|\\.){{0,200}}"|-?[0-9][0-9.eE+-]{{0,200}})', text)
+    with suppress(ValueError):
+        return _parsed(found[1]) if found else None
+    return None
+
+
+def _why_unreadable(text: str, error: str) -> str:
+    """Say what is wrong with a receipt that is no `Receipt`, without its content."""
+    try:
+        body = json.loads(text, object_pairs_hook=_without_repetition)
+    except json.JSONDecodeError as problem:
+        return f"the receipt is no JSON: {problem.msg} in line {problem.lineno}, column {problem.colno}"
+    except _Repeated:
+        return "a name stands twice in one object of the receipt"
+    except (ValueError, RecursionError):
+        return "the receipt is no JSON of a paidan.dispatcher.v1.Receipt"
+    if not isinstance(body, dict):
+        return "the receipt is no JSON object"
+    for name in ("receiptId", "receipt_id"):
+        if not isinstance(body.get(name), str | None):
+            return f"{name} is no text: write it in quotation marks"
+    named = re.match(r"Failed to parse (\w+) field", error)
+    field = f"{named[1]} does not fit: " if named and named[1] in _FIELDS else ""
+    return f"{field}the receipt is no JSON of a paidan.dispatcher.v1.Receipt"
+
+
+class _Repeated(ValueError):
+    """A name stands twice in one object."""
+
+
+def _without_repetition(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    body = dict(pairs)
+    if len(body) < len(pairs):
+        raise _Repeated
+    return body
+
+
+_FIELDS = frozenset(name for field in unit_messages_pb2.Receipt.DESCRIPTOR.fields for name in (field.name, field.json_name))
 
 
 def _command(unit: UnitCode, receipt: unit_messages_pb2.Receipt) -> UnitCommand:

@@ -2,45 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import TypeAdapter
+import structlog
 from sqlalchemy import text
 
+from chassis.stored import known
+from services.dispatcher.adapters.stored import ASSIGNMENT, CLASSIFICATION, DECISION, EARLY, EXTENSION, SUPPLEMENTS, TRIAGE
 from services.dispatcher.adapters.tables import SCHEMA, dispatch_table, ticket_table
-from services.dispatcher.domain import commands
 from services.dispatcher.domain.dispatch import Dispatch
-from services.dispatcher.domain.values import (
-    IN_HAND,
-    Assignment,
-    Classification,
-    DecisionId,
-    DecisionRecord,
-    Extension,
-    State,
-    Supplement,
-    Ticket,
-    Triage,
-)
+from services.dispatcher.domain.values import IN_HAND, State, Ticket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection, Row
 
-    from services.dispatcher.domain.commands import EarlyCommand
+    from services.dispatcher.domain.values import DecisionId, DecisionRecord
 
-_ASSIGNMENT: TypeAdapter[Assignment | None] = TypeAdapter(Assignment | None)
-_TRIAGE: TypeAdapter[Triage | None] = TypeAdapter(Triage | None)
-_CLASSIFICATION: TypeAdapter[Classification | None] = TypeAdapter(Classification | None)
-_EXTENSION: TypeAdapter[Extension | None] = TypeAdapter(Extension | None)
-_SUPPLEMENTS: TypeAdapter[tuple[Supplement, ...]] = TypeAdapter(tuple[Supplement, ...])
-DECISION: TypeAdapter[DecisionRecord] = TypeAdapter(DecisionRecord)
-_EARLY: Mapping[str, TypeAdapter[Any]] = {
-    kind.__name__: TypeAdapter(kind)
-    for kind in (commands.TakeClassification, commands.WithdrawTicket, commands.DeliverSupplement, commands.NoteDeadline)
-}
+log = structlog.get_logger()
+
+T = TypeVar("T")
 
 TICKET_COLUMNS = ", ".join(f"t.{column.name}" for column in ticket_table.columns if column.name != "ticket_id")
 DISPATCH_COLUMNS = ", ".join(f"d.{column.name}" for column in dispatch_table.columns)
@@ -64,15 +47,6 @@ def _order_time(dispatch: Dispatch) -> datetime | None:
     return None if dispatch.ticket is None else dispatch.ticket.submit_time
 
 
-def _as_json(adapter: TypeAdapter[Any]) -> Callable[[object], bytes | None]:
-    """Return what encodes a value as JSON, None as NULL."""
-    return lambda value: None if value is None else adapter.dump_json(value)
-
-
-def _early_as_json(early: Iterable[EarlyCommand]) -> list[list[object]]:
-    return [[type(command).__name__, _EARLY[type(command).__name__].dump_python(command, mode="json")] for command in early]
-
-
 def _plain(value: Any) -> Any:  # noqa: ANN401 - a column's value
     return value
 
@@ -81,21 +55,22 @@ _COLUMNS: Mapping[str, tuple[Callable[[Dispatch], Any], Callable[[Any], Any]]] =
     "ticket_id": (lambda dispatch: dispatch.ticket_id, _plain),
     "state": (lambda dispatch: dispatch.state.value, _plain),
     "epoch": (lambda dispatch: dispatch.epoch, _plain),
-    "assignment": (lambda dispatch: dispatch.assignment, _as_json(_ASSIGNMENT)),
+    "cycle": (lambda dispatch: dispatch.cycle, _plain),
+    "assignment": (lambda dispatch: dispatch.assignment, ASSIGNMENT.dumps),
     "accepted": (lambda dispatch: dispatch.accepted, _plain),
     "leads": (lambda dispatch: dispatch.leads, list),
     "bounce_count": (lambda dispatch: dispatch.bounce_count, _plain),
     "final": (lambda dispatch: dispatch.final, _plain),
-    "triage": (lambda dispatch: dispatch.triage, _as_json(_TRIAGE)),
+    "triage": (lambda dispatch: dispatch.triage, TRIAGE.dumps),
     "triage_since": (lambda dispatch: dispatch.triage and dispatch.triage.since, _plain),
     "next_action_time": (lambda dispatch: dispatch.next_action_time, _plain),
-    "classification": (lambda dispatch: dispatch.classification, _as_json(_CLASSIFICATION)),
+    "classification": (lambda dispatch: dispatch.classification, CLASSIFICATION.dumps),
     "due_time": (lambda dispatch: dispatch.due_time, _plain),
-    "pending_extension": (lambda dispatch: dispatch.pending_extension, _as_json(_EXTENSION)),
+    "pending_extension": (lambda dispatch: dispatch.pending_extension, EXTENSION.dumps),
     "supplement_question": (lambda dispatch: dispatch.supplement_question, _plain),
-    "supplements": (lambda dispatch: dispatch.supplements, _as_json(_SUPPLEMENTS)),
+    "supplements": (lambda dispatch: dispatch.supplements, SUPPLEMENTS.dumps),
     "resolution": (lambda dispatch: dispatch.resolution, _plain),
-    "early": (lambda dispatch: dispatch.early, _early_as_json),
+    "early": (lambda dispatch: dispatch.early, EARLY.dumps),
     "decision_id": (lambda dispatch: dispatch.decision_id, _plain),
     "order_time": (_order_time, _plain),
 }
@@ -107,29 +82,25 @@ def dispatch_of(row: Row[Any]) -> Dispatch:
     return Dispatch(
         ticket_id=row.ticket_id,
         ticket=_ticket(row),
-        state=State(row.state),
+        state=known(State, row.state),
         epoch=row.epoch,
-        assignment=_ASSIGNMENT.validate_python(row.assignment),
+        cycle=row.cycle,
+        assignment=ASSIGNMENT.loads(row.assignment),
         accepted=row.accepted,
         leads=tuple(row.leads),
         bounce_count=row.bounce_count,
         final=row.final,
-        triage=_TRIAGE.validate_python(row.triage),
+        triage=TRIAGE.loads(row.triage),
         next_action_time=row.next_action_time,
-        classification=_CLASSIFICATION.validate_python(row.classification),
+        classification=CLASSIFICATION.loads(row.classification),
         due_time=row.due_time,
-        pending_extension=_EXTENSION.validate_python(row.pending_extension),
+        pending_extension=EXTENSION.loads(row.pending_extension),
         supplement_question=row.supplement_question,
-        supplements=_SUPPLEMENTS.validate_python(row.supplements),
+        supplements=SUPPLEMENTS.read(row.supplements),
         resolution=row.resolution,
-        early=tuple(_early(kind, value) for kind, value in row.early),
+        early=EARLY.read(row.early),
         decision_id=row.decision_id,
     )
-
-
-def _early(kind: str, value: object) -> EarlyCommand:
-    command: EarlyCommand = _EARLY[kind].validate_python(value)
-    return command
 
 
 def _ticket(row: Row[Any]) -> Ticket | None:
@@ -169,4 +140,17 @@ def decisions_of(conn: Connection, ids: Sequence[str]) -> dict[DecisionId, Decis
     if not ids:
         return {}
     rows = conn.execute(text(f"SELECT decision_id, record FROM {SCHEMA}.decision_record WHERE decision_id = ANY(:ids)"), {"ids": list(ids)})  # noqa: S608
-    return {row.decision_id: DECISION.validate_python(row.record) for row in rows}
+    decisions = (read_or_skip(row.decision_id, DECISION.read, row.record) for row in rows)
+    return {decision.decision_id: decision for decision in decisions if decision is not None}
+
+
+def read_or_skip(row_id: str, read: Callable[[Any], T], stored: Any) -> T | None:  # noqa: ANN401 - a row or JSON
+    """Return what `read` makes of a stored value; None, and an entry in the log, if it has a format of a newer release.
+
+    One such row must not keep the guard of the minute from all others.
+    """
+    try:
+        return read(stored)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        log.error("stored_row_unreadable", row=row_id, error=type(error).__name__)  # noqa: TRY400 - the text may hold the row
+        return None

@@ -15,6 +15,7 @@ from chassis.bulk import bulk_insert, bulk_update
 from chassis.message import RetryLater
 from chassis.sql import SqlUnitOfWork
 from services.dispatcher.adapters.history import Experience, write_history
+from services.dispatcher.adapters.requests import SqlRequests
 from services.dispatcher.adapters.rows import (
     DISPATCH_COLUMNS,
     TICKET_COLUMNS,
@@ -23,6 +24,7 @@ from services.dispatcher.adapters.rows import (
     dispatch_of,
     dispatch_row,
     participant_rows,
+    read_or_skip,
 )
 from services.dispatcher.adapters.tables import SCHEMA, dispatch_table, participant_table, ticket_table
 from services.dispatcher.domain.dispatch import Dispatch
@@ -53,7 +55,8 @@ _LOCK = text(f"""
 
 _DUE = text(f"""
     SELECT {DISPATCH_COLUMNS}, {TICKET_COLUMNS} FROM {SCHEMA}.dispatch AS d JOIN {SCHEMA}.ticket AS t USING (ticket_id)
-    WHERE d.next_action_time <= :now ORDER BY d.next_action_time LIMIT :size FOR UPDATE OF d SKIP LOCKED
+    WHERE d.next_action_time <= :now AND d.state IN ('PENDING', 'AWAITING_TRIAGE')
+    ORDER BY d.next_action_time LIMIT :size FOR UPDATE OF d SKIP LOCKED
 """)  # noqa: S608 - names of columns, no values
 
 
@@ -101,7 +104,9 @@ class SqlDispatches:
 
     def due(self, now: datetime, size: int) -> Sequence[Dispatch]:
         """Return what the guard of the minute has to act on, locked; what others hold is left out."""
-        due = [self._hold(row) for row in self._conn.execute(_DUE, {"now": now, "size": size})]
+        rows = self._conn.execute(_DUE, {"now": now, "size": size})
+        found = [read_or_skip(row.ticket_id, self._hold, row) for row in rows]
+        due = [dispatch for dispatch in found if dispatch is not None]
         self._touched |= {dispatch.ticket_id for dispatch in due}
         return due
 
@@ -184,12 +189,14 @@ class DispatcherUnitOfWork(SqlUnitOfWork):
         self._refused: list[str] = []
         self._counts: Mapping[tuple[UnitCode, ClassCode], KeepCount] | None = None
         self.dispatches: SqlDispatches
+        self.requests: SqlRequests
 
     def __enter__(self) -> Self:
         """Open the transaction."""
         super().__enter__()
         self._happened, self._refused, self._counts = [], [], None
         self.dispatches = SqlDispatches(self.connection)
+        self.requests = SqlRequests(self.connection)
         return self
 
     def experience(self) -> Mapping[tuple[UnitCode, ClassCode], KeepCount]:

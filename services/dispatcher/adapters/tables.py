@@ -6,7 +6,21 @@ heard of a ticket, whatever topic it comes from: its primary key is what keeps t
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, DateTime, Double, Index, Integer, MetaData, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
 from chassis.inbox import inbox_table
@@ -41,6 +55,7 @@ dispatch_table = Table(
     Column("ticket_id", Text, primary_key=True),
     Column("state", Text, nullable=False),
     Column("epoch", Integer, nullable=False),
+    Column("cycle", Integer, nullable=False, server_default="0", comment="0 for the submission, then the number of the reopening"),
     Column("assignment", JSONB),
     Column("accepted", Boolean, nullable=False),
     Column("leads", JSONB, nullable=False, comment="lead unit of every epoch"),
@@ -123,4 +138,8 @@ keep_table = Table(
 )
 
 inbox = inbox_table(metadata)
+inbox.append_column(
+    Column("fingerprint", LargeBinary, comment="SHA-256 of a unit's request; NULL: of another kind, or of a release before fingerprints")
+)
+inbox.append_column(Column("refused", Boolean, comment="true if a unit's request was refused"))
 outbox = outbox_table(metadata)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chassis.instant import to_timestamp
 from paidan.dispatcher.v1 import dispatch_pb2, dispatcher_service_pb2
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from services.dispatcher.domain.values import DecisionRecord
 
 
+def enum_value(kind: Any, name: str) -> Any:  # noqa: ANN401 - an enum of protobuf
+    """Return the value of an enum by its name without prefix; unspecified for one of a newer release."""
+    prefix = kind.Name(0).removesuffix("UNSPECIFIED")
+    return kind.Value(f"{prefix}{name}") if f"{prefix}{name}" in kind.keys() else 0  # noqa: SIM118 - no mapping
+
+
 def dispatch_message(dispatch: Dispatch, decision: DecisionRecord | None) -> dispatch_pb2.Dispatch:
     """Return a dispatch as a message.
 
@@ -31,7 +37,7 @@ def dispatch_message(dispatch: Dispatch, decision: DecisionRecord | None) -> dis
         ticket_id=ticket.ticket_id,
         number=ticket.number,
         epoch=dispatch.epoch,
-        state=dispatch_pb2.DispatchState.Value(f"DISPATCH_STATE_{dispatch.state}"),
+        state=enum_value(dispatch_pb2.DispatchState, dispatch.state),
         submit_time=to_timestamp(ticket.submit_time),
         bounce_count=dispatch.bounce_count,
         final=dispatch.final,
@@ -46,7 +52,7 @@ def dispatch_message(dispatch: Dispatch, decision: DecisionRecord | None) -> dis
         message.class_code = assignment.class_code or ""
         message.class_probability = assignment.class_probability
         message.district_code = assignment.district.code or ""
-        message.method = dispatch_pb2.DispatchMethod.Value(f"DISPATCH_METHOD_{assignment.method}")
+        message.method = enum_value(dispatch_pb2.DispatchMethod, assignment.method)
         message.dispatch_time.FromDatetime(assignment.dispatch_time)
     return message
 
@@ -81,7 +87,7 @@ def triage_message(seen: Seen) -> dispatch_pb2.TriageItem:
         ticket_id=ticket.ticket_id,
         number=ticket.number,
         text=ticket.text,
-        reason=dispatch_pb2.TriageReason.Value(f"TRIAGE_REASON_{triage.reason}"),
+        reason=enum_value(dispatch_pb2.TriageReason, triage.reason),
         candidates=candidate_messages(triage.candidates),
         district_code=triage.district.code or "",
         submit_time=to_timestamp(ticket.submit_time),

@@ -9,10 +9,10 @@ from services.dispatcher.domain.values import State
 
 if TYPE_CHECKING:
     from services.dispatcher.application.ports import UnitOfWork
-    from services.dispatcher.domain.commands import EarlyCommand
+    from services.dispatcher.domain.commands import EarlyNews
 
 
-def submitted_or_kept(uow: UnitOfWork, command: EarlyCommand) -> Dispatch | None:
+def submitted_or_kept(uow: UnitOfWork, command: EarlyNews) -> Dispatch | None:
     """Return the dispatch that a command speaks of; if its ticket is not known yet keep the command for later and return None."""
     dispatch = uow.dispatches.get(command.ticket_id)
     if dispatch is None:

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
 
 def note_deadline(office: Office, uow: UnitOfWork, command: NoteDeadline) -> None:
-    """Keep the due time and tell the lead unit."""
+    """Keep the due time and send it to the lead unit. A clock whose reopening has not arrived yet waits for it."""
     dispatch = submitted_or_kept(uow, command)
-    if dispatch is not None:
-        dispatch.note_deadline(command.change, command.due_time, now=office.clock.now())
+    if dispatch is None:
+        return
+    if dispatch.awaits_reopening(command.cycle):
+        dispatch.hear_early(command)
+    else:
+        dispatch.note_deadline(command.change, command.due_time, now=office.clock.now(), cycle=command.cycle)

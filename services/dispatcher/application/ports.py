@@ -39,8 +39,45 @@ class Dispatches(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class KnownRequest:
+    """A request of a unit that came before.
+
+    Attributes:
+        fingerprint: SHA-256 of its content; None if a release without fingerprints took it.
+        refused: True if it was refused, so that it had no effect.
+    """
+
+    fingerprint: bytes | None
+    refused: bool
+
+    def is_same(self, fingerprint: bytes | None) -> bool:
+        """Tell whether a request with this fingerprint repeats it; one without a fingerprint is taken for the same."""
+        return self.fingerprint in {None, fingerprint}
+
+
+class Requests(Protocol):
+    """Requests of units, receipts and RPCs alike, by unit and id."""
+
+    def claim(self, key: str, request: KnownRequest) -> KnownRequest | None:
+        """Claim an id in this transaction; returns what it stands for if it was claimed before.
+
+        An id that another open transaction claims is waited for.
+        """
+        ...
+
+    def note(self, requests: Mapping[str, KnownRequest]) -> None:
+        """Write fingerprint and outcome beside ids that are claimed."""
+        ...
+
+
 class UnitOfWork(Protocol):
     """One transaction; whoever opened it commits it."""
+
+    @property
+    def requests(self) -> Requests:
+        """Requests of units."""
+        ...
 
     @property
     def dispatches(self) -> Dispatches:

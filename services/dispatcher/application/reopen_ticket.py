@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from services.dispatcher.application.deciding import guesses, of_desk, record, today
+from services.dispatcher.application.note_deadline import note_deadline
 from services.dispatcher.domain import wording
+from services.dispatcher.domain.commands import NoteDeadline
 from services.dispatcher.domain.errors import StateConflict
 from services.dispatcher.domain.values import Choice, Method, TriageReason
 
@@ -17,17 +19,24 @@ if TYPE_CHECKING:
 
 
 def reopen_ticket(office: Office, uow: UnitOfWork, command: ReopenTicket) -> None:
-    """Give the ticket back to the unit that resolved it, or to its successor, under a new epoch.
+    """Give the ticket back to the unit that resolved it, or to its successor, under a new epoch and in a new cycle.
+
+    A reopening that is repeated changes nothing.
 
     Raises:
         DispatchNotFound: No such ticket was ever submitted.
         StateConflict: It is not resolved.
     """
     dispatch = of_desk(uow, command.ticket_id)
+    if command.reopen_count <= dispatch.cycle:
+        return
     if dispatch.assignment is None:
         raise StateConflict(dispatch.state)
     choice = _choice(office, uow, dispatch, dispatch.assignment)
-    dispatch.reopen(record(office, dispatch, choice, Method.REOPEN), note=command.reason, policy=office.chooser.policy)
+    decision = record(office, dispatch, choice, Method.REOPEN)
+    for early in dispatch.reopen(decision, note=command.reason, policy=office.chooser.policy, cycle=command.reopen_count):
+        if isinstance(early, NoteDeadline):
+            note_deadline(office, uow, early)
 
 
 def _choice(office: Office, uow: UnitOfWork, dispatch: Dispatch, resolved: Assignment) -> Choice:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from services.dispatcher.application.deciding import guesses, of_lead, record, today
 from services.dispatcher.domain import wording
-from services.dispatcher.domain.errors import InvalidFields
+from services.dispatcher.domain.errors import InvalidFields, UnknownUnit
 from services.dispatcher.domain.values import DUTY_DESK, Choice, DistrictSource, Method
 
 if TYPE_CHECKING:
@@ -21,11 +21,14 @@ def return_ticket(office: Office, uow: UnitOfWork, command: Return) -> Dispatch:
 
     Raises:
         DispatcherError: Not the lead, not this epoch, closed, or an arbiter decided.
+        UnknownUnit: The suggested unit is not in force, and no unit succeeded it.
         InvalidFields: The duty desk named nobody to give it to; there is no desk behind it.
     """
     dispatch = of_lead(uow, command)
     assignment = dispatch.check_return(command.unit, command.epoch)
     suggested = office.chooser.unit_meant(command.suggested_unit, today(office)) if command.suggested_unit else None
+    if command.suggested_unit and suggested is None:
+        raise UnknownUnit(command.suggested_unit, "suggested_unit")
     if command.unit == DUTY_DESK and suggested in {None, DUTY_DESK}:
         raise InvalidFields([("suggested_unit", "the duty desk has to name another unit that is in force")])
     triage = dispatch.after_return(command.unit, suggested, office.chooser.policy)

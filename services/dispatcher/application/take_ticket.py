@@ -13,7 +13,7 @@ from services.dispatcher.domain.dispatch import Dispatch
 
 if TYPE_CHECKING:
     from services.dispatcher.application.ports import Office, UnitOfWork
-    from services.dispatcher.domain.commands import EarlyCommand, TakeTicket
+    from services.dispatcher.domain.commands import EarlyNews, TakeTicket
 
 
 def take_ticket(office: Office, uow: UnitOfWork, command: TakeTicket) -> None:
@@ -26,7 +26,7 @@ def take_ticket(office: Office, uow: UnitOfWork, command: TakeTicket) -> None:
         _carry_out(office, uow, early)
 
 
-def _carry_out(office: Office, uow: UnitOfWork, early: EarlyCommand) -> None:
+def _carry_out(office: Office, uow: UnitOfWork, early: EarlyNews) -> None:
     match early:
         case TakeClassification():
             take_classification(office, uow, early)

@@ -1,20 +1,26 @@
 """What the doors ask for. A command checks its own fields when it is built, whichever door builds it."""
 
-# Annotations are read at run time here: commands that come too early are stored and read again by their types.
+from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from services.dispatcher.domain.checks import Violations
-from services.dispatcher.domain.values import (
-    Classification,
-    DeadlineChange,
-    ReturnReason,
-    Supplement,
-    Ticket,
-    TicketId,
-    UnitCode,
-)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from services.dispatcher.domain.values import (
+        Classification,
+        DeadlineChange,
+        ReturnReason,
+        Supplement,
+        Ticket,
+        TicketId,
+        UnitCode,
+    )
 
 MAX_EXTENSION = 15
 """Workdays that a unit may ask for and the desk may grant at once."""
@@ -75,17 +81,35 @@ class NoteDeadline:
         ticket_id: Id of the ticket.
         change: What it said.
         due_time: When it is due, exclusive; None while paused.
+        cycle: Cycle of the clock: 0 for the submission, then the number of the reopening.
     """
 
     ticket_id: TicketId
     change: DeadlineChange
     due_time: datetime | None
+    cycle: int = 0
 
 
-EarlyCommand = TakeClassification | WithdrawTicket | DeliverSupplement | NoteDeadline
-"""What may come before the ticket that it speaks of, since topics know nothing of each other's order."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnknownCommand:
+    """A stored command of a newer release. This release keeps it as it is and does not carry it out.
 
-News = TakeTicket | ReopenTicket | EarlyCommand
+    Attributes:
+        kind: Its type.
+        body: Its JSON.
+    """
+
+    kind: str
+    body: object
+
+
+EarlyNews = TakeClassification | WithdrawTicket | DeliverSupplement | NoteDeadline
+"""Commands that may come before the submission or the reopening that they depend on, since topics have no common order."""
+
+EarlyCommand = EarlyNews | UnknownCommand
+"""A command that was stored because it came early."""
+
+News = TakeTicket | ReopenTicket | EarlyNews
 """What other services tell."""
 
 
@@ -191,6 +215,15 @@ class Resolve:
 
 UnitCommand = Accept | Return | RequestSupplement | RequestExtension | ReportProgress | Resolve
 """What a unit does with a ticket that it leads, by RPC or by receipt."""
+
+
+def fingerprint(command: UnitCommand) -> bytes:
+    """Return the SHA-256 of what a unit asks for; the same whichever door it came through.
+
+    Empty fields are left out. A field that a later release adds then leaves the fingerprints of commands without it as they are.
+    """
+    content = {name: value for name, value in asdict(command).items() if name != "unit" and value}
+    return hashlib.sha256(json.dumps([type(command).__name__, content], sort_keys=True).encode()).digest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

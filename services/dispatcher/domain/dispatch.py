@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from services.dispatcher.domain import events
+from services.dispatcher.domain.commands import UnknownCommand
 from services.dispatcher.domain.errors import (
     DecisionIsFinal,
     DispatchNotFound,
@@ -44,7 +45,7 @@ from services.dispatcher.domain.values import (
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from services.dispatcher.domain.commands import EarlyCommand
+    from services.dispatcher.domain.commands import EarlyCommand, EarlyNews
     from services.dispatcher.domain.events import Event
     from services.dispatcher.domain.values import (
         Classification,
@@ -71,6 +72,7 @@ class Dispatch:
         ticket: What intake said of it; None before its submission is heard of.
         state: Where it stands.
         epoch: Number of the latest assignment; 0 before the first.
+        cycle: Number of reopenings so far; clocks of the SLA service carry the same number.
         assignment: The assignment in force, also of a resolved or withdrawn ticket; None while nobody leads.
         accepted: True if the lead of the assignment signed for it.
         leads: Lead unit of every epoch so far.
@@ -79,12 +81,12 @@ class Dispatch:
         triage: What the desk has to decide; also while the duty desk holds it.
         next_action_time: When the guard of the minute has to act; None if it need not.
         classification: The classifier's latest answer.
-        due_time: When the resolution is due, as the SLA service last said; None while paused or unknown.
+        due_time: When the resolution is due in this cycle, as the SLA service last said; None while paused or unknown.
         pending_extension: The extension that nobody decided yet.
         supplement_question: What the enterprise was asked; empty unless it has to answer.
         supplements: What the enterprise added so far, the latest 20.
         resolution: What was done; empty unless resolved.
-        early: Commands that came before the ticket, in their order.
+        early: Commands that came before the ticket or before the reopening that they depend on, in their order.
         decision_id: The decision in force; None before the first.
         decision: Its record, if it was made since the dispatch was loaded.
     """
@@ -93,6 +95,7 @@ class Dispatch:
     ticket: Ticket | None = None
     state: State = State.UNSUBMITTED
     epoch: int = 0
+    cycle: int = 0
     assignment: Assignment | None = None
     accepted: bool = False
     leads: tuple[UnitCode, ...] = ()
@@ -119,18 +122,17 @@ class Dispatch:
     # What intake and the classifier say
 
     def hear_early(self, command: EarlyCommand) -> None:
-        """Keep a command until the ticket that it speaks of is submitted."""
+        """Keep a command until the ticket is submitted or reopened."""
         self.early = (*self.early, command)
 
-    def submit(self, ticket: Ticket, *, now: datetime, policy: Policy) -> tuple[EarlyCommand, ...]:
+    def submit(self, ticket: Ticket, *, now: datetime, policy: Policy) -> tuple[EarlyNews, ...]:
         """Take a ticket in; returns the commands that came before it and are to be carried out now. A repetition changes nothing."""
         if self.state is not State.UNSUBMITTED:
             return ()
         self.ticket = ticket
         self.state = State.PENDING
         self.next_action_time = max(ticket.submit_time + policy.rules_after, now + policy.grace(late=now - ticket.submit_time))
-        early, self.early = self.early, ()
-        return early
+        return self._pull_early()
 
     def classify(self, classification: Classification) -> None:
         """Note the classifier's answer; it decides only where `awaits_classification`."""
@@ -166,11 +168,19 @@ class Dispatch:
                 ),
             )
 
-    def note_deadline(self, change: DeadlineChange, due_time: datetime | None, *, now: datetime) -> None:
-        """The SLA service said something of the due time; the lead unit is told.
+    def awaits_reopening(self, cycle: int) -> bool:
+        """Tell whether a clock belongs to a reopening that has not arrived yet."""
+        return cycle > self.cycle and self.state is State.RESOLVED
 
-        A warning of another due time than the one in force is of a clock that a reopening superseded, and no matter of whoever leads now.
+    def note_deadline(self, change: DeadlineChange, due_time: datetime | None, *, now: datetime, cycle: int = 0) -> None:
+        """Apply a change of the due time and send it to the lead unit.
+
+        A clock of a cycle that a reopening ended changes nothing. Nor does a warning of another due time than the one in force.
         """
+        if cycle < self.cycle:
+            return
+        # A replica of the release before does not count reopenings.
+        self.cycle = cycle
         warned = change in _WARNS and due_time == self.due_time
         if change in _MOVES or change is DeadlineChange.CANCELLED:
             self.due_time = due_time
@@ -275,8 +285,19 @@ class Dispatch:
             raise InvalidFields([("unit", "leads already")])
         return assignment
 
-    def reopen(self, decision: DecisionRecord, *, note: str, policy: Policy) -> None:
+    def reopen(self, decision: DecisionRecord, *, note: str, policy: Policy, cycle: int = 0) -> tuple[EarlyNews, ...]:
         """Send a resolved ticket back to work: to the unit that resolved it, or to the desk if that unit is gone.
+
+        A new cycle starts. It has no due time until the SLA service sets one.
+
+        Args:
+            decision: Who leads, or why the desk decides.
+            note: Words of the enterprise.
+            policy: Holds the desk's time.
+            cycle: Number of the reopening; 0 for the next one.
+
+        Returns:
+            Commands that came before the reopening and are to be carried out now.
 
         Raises:
             StateConflict: It is not resolved.
@@ -284,10 +305,13 @@ class Dispatch:
         if self.state is not State.RESOLVED:
             raise StateConflict(self.state)
         self.resolution = ""
+        self.cycle = max(self.cycle + 1, cycle)
+        self.due_time = None
         if decision.choice.lead is not None:
             self._assign(decision, note=note)
         else:
             self._send_to_triage(decision, policy, waits_from=decision.decide_time)
+        return self._pull_early()
 
     @property
     def is_for_arbiter(self) -> bool:
@@ -518,6 +542,12 @@ class Dispatch:
         if choice.lead is None or decision.method is None:
             message = "a decision without a lead cannot be assigned"
             raise ValueError(message)
+        # Whoever had the ticket when it was resolved has its supplements; a successor, or a unit that helps only now, has not.
+        returns_home = (
+            decision.method is Method.REOPEN
+            and self.assignment is not None
+            and {choice.lead, *choice.co_handlers} <= set(self.assignment.participants)
+        )
         self.epoch += 1
         self.leads = (*self.leads, choice.lead)
         self.assignment = Assignment(
@@ -542,7 +572,7 @@ class Dispatch:
                 assignment=self.assignment,
                 decision=decision,
                 final=self.final,
-                supplements=() if decision.method is Method.REOPEN else self.supplements,
+                supplements=() if returns_home else self.supplements,
                 due_time=self.due_time,
                 time=decision.decide_time,
             ),
@@ -597,6 +627,12 @@ class Dispatch:
         self.next_action_time = None
         self.pending_extension = None
         self.supplement_question = ""
+
+    def _pull_early(self) -> tuple[EarlyNews, ...]:
+        """Return the early commands; those of a newer release stay."""
+        pulled = tuple(command for command in self.early if not isinstance(command, UnknownCommand))
+        self.early = tuple(command for command in self.early if isinstance(command, UnknownCommand))
+        return pulled
 
     def _rest_on(self, decision: DecisionRecord) -> None:
         self.decision = decision

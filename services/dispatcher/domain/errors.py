@@ -68,6 +68,14 @@ class UnknownUnit(DispatcherError):
         self.field = field
 
 
+class RequestIdReused(DispatcherError):
+    """The id was used for a different request of the unit."""
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(request_id)
+        self.request_id = request_id
+
+
 class DecisionIsFinal(DispatcherError):
     """An arbiter decided: it cannot be returned."""
 

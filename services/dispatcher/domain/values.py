@@ -1,11 +1,14 @@
 """The words that the dispatcher's domain is written in."""
 
-# Annotations are read at run time here, since values are stored as JSON by their types.
+from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import timedelta, timezone
 from enum import StrEnum
-from typing import NewType
+from typing import TYPE_CHECKING, NewType
+
+if TYPE_CHECKING:
+    from datetime import date, datetime
 
 TicketId = NewType("TicketId", str)
 UnitCode = NewType("UnitCode", str)

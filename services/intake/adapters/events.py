@@ -111,7 +111,8 @@ def _dispatched(payload: dispatcher.TicketDispatched) -> Fact:
 
 
 def _triage(payload: dispatcher.TicketSentToTriage) -> Fact:
-    return SentToTriage(TicketId(ticket_id_of(payload)), instant_of(payload, "triage_time"))
+    epoch = payload.epoch if payload.HasField("epoch") else None
+    return SentToTriage(TicketId(ticket_id_of(payload)), instant_of(payload, "triage_time"), epoch)
 
 
 def _accepted(payload: dispatcher.TicketAccepted) -> Fact:
@@ -155,7 +156,7 @@ def _due(kind: str) -> Callable[[Any], Fact | None]:
         if deadline.kind != deadline_pb2.DEADLINE_KIND_RESOLUTION:
             return None
         due = instant_of(deadline, "due_time") if deadline.HasField("due_time") else None
-        return DueTimeChanged(TicketId(ticket_id_of(deadline)), kind, due, instant_of(payload, "event_time"))
+        return DueTimeChanged(TicketId(ticket_id_of(deadline)), kind, due, instant_of(payload, "event_time"), deadline.cycle)
 
     return read
 

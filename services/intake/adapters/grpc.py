@@ -27,7 +27,7 @@ from services.intake.domain.fields import MAX_NAME, MAX_NOTE, MAX_PERSON, MAX_TE
 from services.intake.domain.types import Channel, DistrictCode, PortalCode, RequestId, Solved, TicketId, TicketState, UnitCode, Version
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable
+    from collections.abc import AsyncGenerator, Callable, Collection, Iterable
     from concurrent.futures import Future
 
     from google.protobuf.timestamp_pb2 import Timestamp
@@ -53,11 +53,13 @@ class IntakeServicer(IntakeServiceServicer):
         submit: Callable[[SubmitTicket], Future[Submitted | RequestIdReused]],
         hub: WatchHub,
         clock: Clock,
+        districts: Collection[DistrictCode],
     ) -> None:
-        """Answer with what `open_unit_of_work` opens; `submit` carries out one submission durably."""
+        """Answer with what `open_unit_of_work` opens; `submit` carries out one submission durably; `districts` are the catalogue's."""
         self._open = open_unit_of_work
         self._submit = submit
         self._hub = hub
+        self._districts = districts
         self._supplement = SupplementTicketHandler(clock)
         self._withdraw = WithdrawTicketHandler(clock)
         self._rate = RateTicketHandler(clock)
@@ -66,7 +68,7 @@ class IntakeServicer(IntakeServiceServicer):
 
     async def SubmitTicket(self, request: pb.SubmitTicketRequest, context: object) -> pb.SubmitTicketResponse:  # noqa: N802, ARG002
         """See the contract."""
-        answer = await asyncio.wrap_future(self._submit(_submission(request, _portal())))
+        answer = await asyncio.wrap_future(self._submit(_submission(request, _portal(), self._districts)))
         if isinstance(answer, RequestIdReused):
             raise answer
         return pb.SubmitTicketResponse(ticket=ticket_message(answer.ticket), duplicate=answer.duplicate)
@@ -114,7 +116,8 @@ class IntakeServicer(IntakeServiceServicer):
             attachment_refs=checks.attachments("attachment_refs", request.attachment_refs),
         )
         checks.done()
-        return pb.SupplementTicketResponse(ticket=ticket_message(self._carry_out(self._supplement, command)))
+        answer = self._carry_out(self._supplement, command)
+        return pb.SupplementTicketResponse(ticket=ticket_message(answer.ticket), duplicate=answer.duplicate)
 
     def WithdrawTicket(self, request: pb.WithdrawTicketRequest, context: object) -> pb.WithdrawTicketResponse:  # noqa: N802, ARG002
         """See the contract."""
@@ -213,7 +216,7 @@ def _reference(ticket_id: str) -> str:
     return reference
 
 
-def _submission(request: pb.SubmitTicketRequest, portal: PortalCode) -> SubmitTicket:
+def _submission(request: pb.SubmitTicketRequest, portal: PortalCode, districts: Collection[DistrictCode]) -> SubmitTicket:
     checks = FieldChecks()
     command = {
         "request_id": RequestId(checks.request_id("request_id", request.request_id)),
@@ -223,7 +226,7 @@ def _submission(request: pb.SubmitTicketRequest, portal: PortalCode) -> SubmitTi
         "contact_phone": checks.phone("contact.phone", request.contact.phone),
         "text": checks.text("text", request.text, most=MAX_TEXT),
         "channel": _enum(checks, "channel", ticket_pb2.Channel, request.channel),
-        "district": DistrictCode(checks.district("district_code", request.district_code)),
+        "district": DistrictCode(checks.district("district_code", request.district_code, districts)),
     }
     checks.done()
     return SubmitTicket(

@@ -23,10 +23,17 @@ class Dispatched:
 
 @dataclass(frozen=True, slots=True)
 class SentToTriage:
-    """The desk decides."""
+    """The desk decides.
+
+    Attributes:
+        ticket_id: Whose.
+        time: When.
+        epoch: Of the assignment before, 0 if there was none; None in events of a release without it.
+    """
 
     ticket_id: TicketId
     time: datetime
+    epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +80,21 @@ class Declined:
 
 @dataclass(frozen=True, slots=True)
 class DueTimeChanged:
-    """The SLA service set, moved or cleared the due time of the resolution, or warns of it."""
+    """The SLA service set, moved or cleared the due time of the resolution, or warns of it.
+
+    Attributes:
+        ticket_id: Whose.
+        kind: What happened.
+        due_time: Due, exclusive; None while there is none.
+        time: When it happened.
+        cycle: Cycle of the clock: 0 for the submission, then the number of the reopening.
+    """
 
     ticket_id: TicketId
     kind: str
     due_time: datetime | None
     time: datetime
+    cycle: int = 0
 
 
 Fact = Dispatched | SentToTriage | Accepted | SupplementRequested | Resolved | Told | Declined | DueTimeChanged
@@ -104,8 +120,8 @@ def _apply(ticket: Ticket, fact: Fact) -> None:
     match fact:
         case Dispatched(facts=facts):
             ticket.dispatched(facts)
-        case SentToTriage(time=time):
-            ticket.sent_to_triage(time)
+        case SentToTriage(time=time, epoch=epoch):
+            ticket.sent_to_triage(time, epoch)
         case Accepted(act=act):
             ticket.accepted(act)
         case SupplementRequested(act=act):
@@ -116,5 +132,5 @@ def _apply(ticket: Ticket, fact: Fact) -> None:
             ticket.told(kind, act)
         case Declined(reason=reason, time=time):
             ticket.declined(reason, time)
-        case DueTimeChanged(kind=kind, due_time=due_time, time=time):
-            ticket.deadline(kind, due_time, time)
+        case DueTimeChanged(kind=kind, due_time=due_time, time=time, cycle=cycle):
+            ticket.deadline(kind, due_time, time, cycle)

@@ -33,13 +33,26 @@ class SupplementTicket:
         return hashlib.sha256(json.dumps([self.text, *self.attachment_refs], ensure_ascii=False).encode()).digest()
 
 
+@dataclass(frozen=True, slots=True)
+class Supplemented:
+    """The ticket with its material.
+
+    Attributes:
+        ticket: As it is now.
+        duplicate: True if the request was known already: nothing was added.
+    """
+
+    ticket: Ticket
+    duplicate: bool
+
+
 class SupplementTicketHandler:
     """Adds material, once for each request id."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
-    def __call__(self, uow: UnitOfWork, command: SupplementTicket) -> Ticket:
+    def __call__(self, uow: UnitOfWork, command: SupplementTicket) -> Supplemented:
         """Add the material, or return the ticket as it is if this request was carried out already.
 
         Raises:
@@ -56,7 +69,7 @@ class SupplementTicketHandler:
         if known is not None:
             if known.fingerprint != mine.fingerprint:
                 raise RequestIdReused(command.request_id)
-            return ticket
+            return Supplemented(ticket, duplicate=True)
         now = self._clock.now()
         ticket.supplement(command.text, now)
         uow.tell(
@@ -67,4 +80,4 @@ class SupplementTicketHandler:
                 time=now,
             ),
         )
-        return ticket
+        return Supplemented(ticket, duplicate=False)

@@ -11,7 +11,7 @@ from services.intake.domain.types import Uscc
 from services.intake.domain.uscc import InvalidUscc, parse_uscc
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 MAX_TEXT = 5000
 MAX_NAME = 200
@@ -92,10 +92,18 @@ class FieldChecks:
             self.note(field, "5–30 digits, blanks, +, - or parentheses are required")
         return cleaned
 
-    def district(self, field: str, value: str) -> str:
-        """Check the form of a district code; empty means none. Whether it is in force is the dispatcher's to say."""
+    def district(self, field: str, value: str, known: Collection[str] | None = None) -> str:
+        """Check a district code; empty means none.
+
+        Args:
+            field: Path of the field.
+            value: The code.
+            known: Codes of the catalogue, those of abolished districts included; None to check the form only.
+        """
         if value and not _DISTRICT.fullmatch(value):
             self.note(field, "a district code has six digits, e.g. 500107")
+        elif value and known is not None and value not in known:
+            self.note(field, f"{value} is not in the catalogue of districts, see DispatcherService.GetCatalogue")
         return value
 
     def score(self, field: str, value: int) -> int:

@@ -190,9 +190,16 @@ class Ticket:
         self.class_code = dispatch.class_code
         self._record("dispatched", dispatch.time, unit=dispatch.lead_unit, note=dispatch.explanation)
 
-    def sent_to_triage(self, now: datetime) -> None:
-        """The desk decides."""
-        if self.state in OPEN:
+    def sent_to_triage(self, now: datetime, epoch: int | None = None) -> None:
+        """The desk decides.
+
+        Args:
+            now: When.
+            epoch: Of the assignment before; a later one, or the same one again, changes nothing. None if it is not known.
+        """
+        repeated = epoch == self.dispatch_epoch and self.state is TicketState.AWAITING_TRIAGE
+        outdated = epoch is not None and epoch < self.dispatch_epoch
+        if self.state in OPEN and not repeated and not outdated:
             self.state = TicketState.AWAITING_TRIAGE
             self._leave_units()
             self._record("sent_to_triage", now)
@@ -231,18 +238,23 @@ class Ticket:
             self.due_time = None
             self._record("declined", now, note=reason)
 
-    def deadline(self, kind: str, due_time: datetime | None, now: datetime) -> None:
+    def deadline(self, kind: str, due_time: datetime | None, now: datetime, cycle: int = 0) -> None:
         """The resolution's due time was set, moved, cleared by a pause, comes near or has passed.
 
-        The last two may be told of a clock that a reopening superseded: they move nothing.
+        Args:
+            kind: What happened; a warning moves nothing.
+            due_time: Due, exclusive; None while there is none.
+            now: When it happened.
+            cycle: Cycle of the clock; one that a reopening ended changes nothing.
         """
-        if self.state in OPEN:
+        if self.state in OPEN and cycle >= self.reopen_count:
             if kind not in _WARNINGS:
                 self.due_time = due_time
             self._record(kind, now)
 
     def _is_current(self, act: UnitAct) -> bool:
-        return act.epoch == self.dispatch_epoch
+        # After a return or a reopening nobody leads: what a unit did before is of an epoch that ended.
+        return act.epoch == self.dispatch_epoch and self.lead_unit is not None
 
     def _leave_units(self) -> None:
         """Nobody holds it now, so that nobody may see its contact."""

@@ -22,7 +22,7 @@ from services.sla.application.resume_clock import ResumeClock
 from services.sla.application.start_clock import StartClock
 from services.sla.domain.deadline import TicketId
 from services.sla.domain.facts import SUBMISSION, Cycle, Epoch, PortalCode, UnitCode
-from services.sla.domain.replay import Change
+from services.sla.domain.replay import Change, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +53,9 @@ _EVENTS: dict[Change, Callable[..., Message]] = {
 }
 
 
+_STATES = {state: deadline_pb2.DeadlineState.Value(f"DEADLINE_STATE_{state.name}") for state in State}
+
+
 def encode(changed: DeadlineChanged) -> OutMessage:
     """Return a change as the message to publish."""
     event = _EVENTS[changed.change](deadline=deadline_message(changed.deadline), event_time=to_timestamp(changed.event_time))
@@ -65,7 +68,7 @@ def deadline_message(deadline: Deadline) -> deadline_pb2.Deadline:
         ticket_id=deadline.ticket_id,
         kind=deadline_pb2.DeadlineKind.Value(f"DEADLINE_KIND_{deadline.kind.name}"),
         cycle=deadline.cycle,
-        state=deadline_pb2.DeadlineState.Value(f"DEADLINE_STATE_{deadline.state.name}"),
+        state=_STATES.get(deadline.state, deadline_pb2.DEADLINE_STATE_UNSPECIFIED),
         start_time=to_timestamp(deadline.start_time),
         due_time=to_timestamp(deadline.due_time),
         original_due_time=to_timestamp(deadline.original_due_time),

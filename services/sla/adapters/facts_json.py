@@ -1,4 +1,7 @@
-"""Facts as JSON, for the column that keeps them."""
+"""Facts as JSON, for the column that keeps them.
+
+Format 1 is format 0, which has no `v`, with `"v": 1`. Parts that this release does not know are written back as they are (ADR 23).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,10 @@ from typing import Any
 from services.sla.domain.facts import Assignment, Cycle, Epoch, Extension, Facts, PortalCode, Question, UnitCode
 
 Json = dict[str, Any]
+
+VERSION = 1
+
+_PARTS = frozenset({"v", "starts", "assignments", "returns", "questions", "answers", "extensions", "resolutions", "cancel"})
 
 
 def to_json(facts: Facts) -> Json:
@@ -25,7 +32,7 @@ def to_json(facts: Facts) -> Json:
         "resolutions": {str(epoch): time.isoformat() for epoch, time in facts.resolutions.items()},
         "cancel": facts.cancel and facts.cancel.isoformat(),
     }
-    return {name: part for name, part in parts.items() if part}
+    return {**facts.unread, "v": VERSION, **{name: part for name, part in parts.items() if part}}
 
 
 def from_json(json: Json, portal: str | None) -> Facts:
@@ -44,6 +51,7 @@ def from_json(json: Json, portal: str | None) -> Facts:
         extensions={Extension(Epoch(epoch), _time(time), workdays) for epoch, time, workdays in json.get("extensions", [])},
         resolutions={Epoch(int(epoch)): _time(time) for epoch, time in json.get("resolutions", {}).items()},
         cancel=None if cancel is None else _time(cancel),
+        unread={name: part for name, part in json.items() if name not in _PARTS},
     )
 
 

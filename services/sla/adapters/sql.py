@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from chassis.bulk import bulk_insert, bulk_upsert
 from chassis.caller import Role
 from chassis.sql import SqlUnitOfWork
+from chassis.stored import known
 from services.sla.adapters.events import encode
 from services.sla.adapters.facts_json import from_json, to_json
 from services.sla.adapters.tables import calendar_activation, deadline_table, deadline_tally, ticket_clock
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _SLOTS = 16
+_KINDS = frozenset(kind.value for kind in Kind)
+_TALLIES = frozenset(tally.value for tally in Tally)
 
 
 class SqlTickets:
@@ -103,7 +106,8 @@ class SqlTickets:
     def _deadlines_of(self, ticket_ids: Sequence[str]) -> Mapping[TicketId, list[Deadline]]:
         found: dict[TicketId, list[Deadline]] = {}
         if ticket_ids:
-            for row in self._conn.execute(select(deadline_table).where(_is_among(deadline_table.c.ticket_id, ticket_ids))):
+            of_tickets = _is_among(deadline_table.c.ticket_id, ticket_ids)
+            for row in self._conn.execute(select(deadline_table).where(of_tickets, _is_of_known_kind())):
                 found.setdefault(TicketId(row.ticket_id), []).append(_deadline(row))
         return found
 
@@ -229,13 +233,18 @@ class SqlDeadlineReader:
         )
         with self._engine.connect() as conn:
             rows = conn.execute(statement).all()
-        return {(Kind(row.kind), Tally(row.tally)): int(row.deadlines) for row in rows}
+        return {(Kind(row.kind), Tally(row.tally)): int(row.deadlines) for row in rows if row.kind in _KINDS and row.tally in _TALLIES}
 
 
 def _visible_to(caller: Caller) -> Select[Any]:
     """Select the deadlines that a caller may see: a portal those of its tickets, a unit those of tickets that it leads now."""
     statement = select(deadline_table).join(ticket_clock, ticket_clock.c.ticket_id == deadline_table.c.ticket_id)
-    return statement.where(_is_own(caller))
+    return statement.where(_is_own(caller), _is_of_known_kind())
+
+
+def _is_of_known_kind() -> ColumnElement[bool]:
+    """Leave out deadlines of a kind that only a newer release knows; it judges them itself."""
+    return _is_among(deadline_table.c.kind, sorted(_KINDS))
 
 
 def _is_own(caller: Caller) -> ColumnElement[bool]:
@@ -304,7 +313,7 @@ def _deadline(row: Row[Any]) -> Deadline:
         ticket_id=TicketId(row.ticket_id),
         kind=Kind(row.kind),
         cycle=Cycle(row.cycle),
-        state=State(row.state),
+        state=known(State, row.state),
         start_time=row.start_time,
         due_time=row.due_time,
         original_due_time=row.original_due_time,

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 TicketId = NewType("TicketId", str)
 
+_STATES = frozenset(State)
+
 
 class Tally(StrEnum):
     """What an open deadline is counted as."""
@@ -77,8 +79,8 @@ class Deadline:
 
     @property
     def tally(self) -> Tally | None:
-        """What it is counted as; None once it is over."""
-        if self.is_over:
+        """What it is counted as; None once it is over, or in a state of a newer release."""
+        if self.is_over or self.state not in _STATES:
             return None
         return Tally.OVERDUE if self.state is State.BREACHED else Tally(self.state.value)
 
@@ -203,7 +205,7 @@ class TicketDeadlines:
                 news = self._settle(kind, cycle, rules, at)
                 # Of a clock that a reopening superseded only the outcome is of use: word of an extension that comes late would be taken for
                 # the due time of the clock that runs.
-                changes += [each for each in news if cycle == max(self._facts.starts) or each.deadline.state.is_final]
+                changes += [each for each in news if not self._is_superseded(cycle) or each.deadline.state.is_final]
         return changes
 
     def tick(self, rules: Rules, *, known_until: datetime, now: datetime) -> list[DeadlineChanged]:
@@ -219,6 +221,10 @@ class TicketDeadlines:
             promise = rules.of(deadline.kind)
             check, due = deadline.check_time(promise), deadline.due_time
             if check is None or due is None or known_until < check:
+                continue
+            if known_until < due + promise.grace and self._is_superseded(deadline.cycle):
+                # A warning would be taken for one of the clock that runs. That it is due is looked at all the same.
+                self._deadlines[deadline.kind, deadline.cycle] = replace(deadline, at_risk_due_time=due)
                 continue
             if known_until < due + promise.grace:
                 change, changed = Change.AT_RISK, replace(deadline, at_risk_time=now, at_risk_due_time=due)
@@ -236,7 +242,8 @@ class TicketDeadlines:
             state=State.PENDING_CALENDAR,
             start_time=self._facts.starts[cycle],
         )
-        if known.is_over:
+        # A deadline in a state of a newer release is left to that release.
+        if known.is_over or known.state not in _STATES:
             return
         unit = self._facts.lead_unit_in(cycle)
         if known.state is State.BREACHED:
@@ -258,6 +265,9 @@ class TicketDeadlines:
         )
         self._deadlines[kind, cycle] = settled
         yield from _announcements(known, settled, steps, at)
+
+    def _is_superseded(self, cycle: Cycle) -> bool:
+        return cycle < max(self._facts.starts, default=cycle)
 
     def _course(self, kind: Kind, cycle: Cycle) -> Course:
         return self._facts.dispatch_course(cycle) if kind is Kind.DISPATCH else self._facts.resolution_course(cycle)

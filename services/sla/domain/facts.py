@@ -94,6 +94,7 @@ class Facts:
         extensions: As granted.
         resolutions: When the unit of an epoch resolved the ticket.
         cancel: When it was withdrawn or declined; None if it was not.
+        unread: Stored parts of a newer release, which are kept as they are.
     """
 
     portal: PortalCode | None = None
@@ -105,6 +106,7 @@ class Facts:
     extensions: set[Extension] = field(default_factory=set)
     resolutions: dict[Epoch, datetime] = field(default_factory=dict)
     cancel: datetime | None = None
+    unread: dict[str, object] = field(default_factory=dict)
 
     def lead_unit(self) -> UnitCode:
         """Return who leads the ticket now."""

@@ -102,6 +102,7 @@ class Harness:
             message_id=kafka.message_id,
             limited=kafka.counts_against_limit,
             on_dead_letter=self.handler.tell_sender,
+            on_repeated=self.handler.repeated,
         )
 
     def close(self) -> None:
