@@ -34,7 +34,8 @@ def to_json(facts: Facts) -> Json:
         "resolved": sorted(facts.resolved),
         **{flag: getattr(facts, flag) for flag in _FLAGS},
     }
-    return {**facts.unread, "v": VERSION, **{name: part for name, part in parts.items() if part}}
+    written = {name: part for name, part in parts.items() if part}
+    return {**facts.unread, **({"v": VERSION, **written} if written else {})}
 
 
 def from_json(json: Json, text: str | None, submit_time: datetime | None) -> Facts:

@@ -253,8 +253,9 @@ class Ticket:
             self._record(kind, now)
 
     def _is_current(self, act: UnitAct) -> bool:
-        # After a return or a reopening nobody leads: what a unit did before is of an epoch that ended.
-        return act.epoch == self.dispatch_epoch and self.lead_unit is not None
+        # Between a reopening and the dispatch that follows it the latest epoch is one of the finished cycle.
+        awaits_dispatch = self.reopen_count > 0 and self.lead_unit is None
+        return act.epoch == self.dispatch_epoch and not awaits_dispatch
 
     def _leave_units(self) -> None:
         """Nobody holds it now, so that nobody may see its contact."""

@@ -32,7 +32,8 @@ def to_json(facts: Facts) -> Json:
         "resolutions": {str(epoch): time.isoformat() for epoch, time in facts.resolutions.items()},
         "cancel": facts.cancel and facts.cancel.isoformat(),
     }
-    return {**facts.unread, "v": VERSION, **{name: part for name, part in parts.items() if part}}
+    written = {name: part for name, part in parts.items() if part}
+    return {**facts.unread, **({"v": VERSION, **written} if written else {})}
 
 
 def from_json(json: Json, portal: str | None) -> Facts:

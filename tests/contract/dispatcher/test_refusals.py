@@ -17,12 +17,19 @@ EVERY = {
     "STATE_CONFLICT": errors.StateConflict(State.WITHDRAWN),
     "NOT_LEAD_UNIT": errors.NotLeadUnit(UnitCode("scjgj")),
     "UNKNOWN_UNIT": errors.UnknownUnit("500112", "unit"),
+    "REQUEST_ID_REUSED": errors.RequestIdReused("r-1"),
     "DECISION_IS_FINAL": errors.DecisionIsFinal(),
     "PAST_DUE": errors.PastDue(NOON),
     "NO_PENDING_EXTENSION": errors.NoPendingExtension(),
     "INVALID_PAGE_TOKEN": InvalidPageToken(),
 }
-METADATA = {"STALE_EPOCH": {"active_epoch"}, "STATE_CONFLICT": {"state"}, "UNKNOWN_UNIT": {"unit"}, "PAST_DUE": {"due_time"}}
+METADATA = {
+    "STALE_EPOCH": {"active_epoch"},
+    "STATE_CONFLICT": {"state"},
+    "UNKNOWN_UNIT": {"unit"},
+    "PAST_DUE": {"due_time"},
+    "REQUEST_ID_REUSED": {"request_id"},
+}
 FIELDS = {"INVALID_FIELD": ("note",), "UNKNOWN_UNIT": ("unit",), "INVALID_PAGE_TOKEN": ("page_token",)}
 
 

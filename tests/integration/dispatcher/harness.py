@@ -236,10 +236,10 @@ def supplemented(ticket_id: str, words: str = "户号 123") -> FakeRecord:
     )
 
 
-def reopened(ticket_id: str) -> FakeRecord:
+def reopened(ticket_id: str, count: int = 1) -> FakeRecord:
     return news(
         INTAKE_TOPIC,
-        intake.TicketReopened(ticket_id=ticket_id, reason="又停电了", reopen_count=1, reopen_time=stamp(NOON)),
+        intake.TicketReopened(ticket_id=ticket_id, reason="又停电了", reopen_count=count, reopen_time=stamp(NOON)),
         ticket_id,
     )
 
@@ -249,8 +249,9 @@ def deadline(
     event: Callable[..., Message] = sla.DeadlineSet,
     due: datetime | None = NOON + timedelta(days=3),
     kind: deadline_pb2.DeadlineKind.ValueType = deadline_pb2.DEADLINE_KIND_RESOLUTION,
+    cycle: int = 0,
 ) -> FakeRecord:
-    body = deadline_pb2.Deadline(ticket_id=ticket_id, kind=kind, due_time=stamp(due) if due else None)
+    body = deadline_pb2.Deadline(ticket_id=ticket_id, kind=kind, cycle=cycle, due_time=stamp(due) if due else None)
     return news(SLA_TOPIC, event(deadline=body, event_time=stamp(NOON)), ticket_id)
 
 

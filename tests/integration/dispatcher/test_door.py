@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -34,6 +35,9 @@ from tests.integration.dispatcher.harness import (
     classified,
     deadline,
     new_ticket,
+    receipt,
+    reopened,
+    resolving,
     returning,
     stamp,
     submitted,
@@ -267,6 +271,82 @@ def test_the_same_action_by_rpc_and_by_receipt_have_one_effect(door: Door, harne
     harness.feed(accepting(INDUSTRY, dispatched))
 
     assert harness.kinds(dispatched) == ["TicketAccepted"]
+
+
+def test_a_request_id_has_its_effect_once_by_rpc_and_by_receipt(door: Door, harness: Harness, dispatched: TicketId) -> None:
+    unit, request_id = door.unit(INDUSTRY), f"by-rpc-{dispatched}"
+    body = {"receiptId": request_id, "ticketId": dispatched, "epoch": 1, "reportProgress": {"note": "已联系"}}
+
+    answers = [unit.ReportProgress(ticket_id=dispatched, epoch=1, note="已联系", request_id=request_id) for _ in range(2)]
+    harness.feed(receipt(INDUSTRY, body))
+    harness.feed(receipt(INDUSTRY, {**body, "reportProgress": {"note": "已到现场"}}))
+
+    assert answers[0] == answers[1]
+    assert harness.kinds(dispatched) == ["ProgressReported", f"{INDUSTRY}:refused"]
+
+
+@pytest.mark.parametrize("refused_first", [True, False])
+def test_other_content_under_a_request_id_is_refused_also_after_a_refusal(
+    door: Door, harness: Harness, dispatched: TicketId, *, refused_first: bool
+) -> None:
+    unit, request_id = door.unit(INDUSTRY), f"reused-{dispatched}"
+    if refused_first:
+        assert refusal(lambda: unit.Accept(ticket_id=dispatched, epoch=2, request_id=request_id)).reason == "STALE_EPOCH"
+    else:
+        unit.Accept(ticket_id=dispatched, epoch=1, request_id=request_id)
+    harness.sent(dispatched)
+
+    answer = refusal(lambda: unit.ReportProgress(ticket_id=dispatched, epoch=1, note="已联系", request_id=request_id))
+
+    assert (answer.code, answer.reason, answer.metadata) == (
+        grpc.StatusCode.ALREADY_EXISTS,
+        "REQUEST_ID_REUSED",
+        {"request_id": request_id},
+    )
+    assert harness.sent(dispatched) == []
+
+
+def test_a_request_that_was_refused_is_judged_again_when_it_is_repeated(door: Door, harness: Harness, dispatched: TicketId) -> None:
+    unit, request_id = door.unit(INDUSTRY), f"early-{dispatched}"
+    assert refusal(lambda: unit.Accept(ticket_id=dispatched, epoch=2, request_id=request_id)).reason == "STALE_EPOCH"
+    harness.feed(resolving(INDUSTRY, dispatched), reopened(dispatched))
+
+    answers = [unit.Accept(ticket_id=dispatched, epoch=2, request_id=request_id) for _ in range(2)]
+
+    assert [answer.dispatch.epoch for answer in answers] == [2, 2]
+    assert harness.kinds(dispatched).count("TicketAccepted") == 2
+
+
+def test_sixteen_requests_under_one_id_at_once_have_one_effect(door: Door, harness: Harness, dispatched: TicketId) -> None:
+    unit, request_id = door.unit(INDUSTRY), f"race-{dispatched}"
+
+    def send(note: str) -> str:
+        try:
+            unit.ReportProgress(ticket_id=dispatched, epoch=1, note=note, request_id=request_id)
+        except grpc.RpcError as error:
+            return str(error.code().name)
+        return "OK"
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(send, ["甲", "乙"] * 8))
+
+    assert sorted(answers) == ["ALREADY_EXISTS"] * 8 + ["OK"] * 8
+    assert harness.kinds(dispatched) == ["ProgressReported"]
+
+
+@pytest.mark.parametrize("request_id", ["r" * 65, "r\x00", "r\n"])
+def test_a_request_id_that_is_no_id_is_refused(door: Door, dispatched: TicketId, request_id: str) -> None:
+    answer = refusal(lambda: door.unit(INDUSTRY).Accept(ticket_id=dispatched, epoch=1, request_id=request_id))
+
+    assert (answer.reason, answer.fields) == ("INVALID_FIELD", ("request_id",))
+
+
+def test_an_unknown_suggestion_is_refused_by_rpc(door: Door, dispatched: TicketId) -> None:
+    unit, reason = door.unit(INDUSTRY), dispatch_pb2.RETURN_REASON_NOT_OUR_COMPETENCE
+
+    answer = refusal(lambda: unit.Return(ticket_id=dispatched, epoch=1, reason=reason, suggested_unit="500199"))
+
+    assert (answer.reason, answer.metadata, answer.fields) == ("UNKNOWN_UNIT", {"unit": "500199"}, ("suggested_unit",))
 
 
 def test_refusals_say_why_in_words_and_in_data(door: Door, harness: Harness, dispatched: TicketId) -> None:

@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from tests.integration.dispatcher.harness import Harness
 
 
+@pytest.fixture(autouse=True)
+def empty_outbox(harness: Harness) -> None:
+    with harness.engine.begin() as conn:
+        conn.exec_driver_sql("DELETE FROM dispatcher.outbox")
+
+
 @pytest.fixture
 def dispatched(harness: Harness, ticket_id: TicketId) -> TicketId:
     """A ticket in the hands of the industry department, with the team of Yuzhong helping."""
@@ -223,6 +229,162 @@ def test_a_receipt_that_is_sent_again_corrected_under_the_same_id_has_its_effect
     harness.feed(wrong, right)
 
     assert [each.kind for each in harness.sent(dispatched) if each.kind != "dlq"] == [f"{INDUSTRY}:refused", "ProgressReported"]
+
+
+def id_for(ticket_id: TicketId) -> str:
+    """An id that no other test uses."""
+    return f"r-{ticket_id}"
+
+
+def progress(ticket_id: TicketId, note: str, receipt_id: str = "", **changed: object) -> dict[str, object]:
+    return {"receiptId": receipt_id or id_for(ticket_id), "ticketId": ticket_id, "epoch": 1, "reportProgress": {"note": note}, **changed}
+
+
+def refusals(harness: Harness, ticket_id: TicketId) -> list[tuple[str, str]]:
+    """Id and reason of each refusal about a ticket."""
+    sent = [each.body.refused for each in harness.sent(ticket_id) if each.kind.endswith(":refused")]
+    return [(refused.receipt_id, refused.reason.removeprefix("ERROR_REASON_")) for refused in sent]
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in one batch", "in two batches"])
+def test_other_content_under_an_id_that_had_its_effect_is_refused(harness: Harness, dispatched: TicketId, *, together: bool) -> None:
+    first, restarted = receipt(INDUSTRY, progress(dispatched, "已联系")), receipt(INDUSTRY, progress(dispatched, "已到现场"))
+
+    for batch in ((first, restarted),) if together else ((first,), (restarted,)):
+        harness.feed(*batch)
+
+    sent = harness.sent(dispatched)
+    assert [each.kind for each in sent] == ["ProgressReported", f"{INDUSTRY}:refused"]
+    assert (sent[1].body.refused.receipt_id, sent[1].body.refused.reason) == (id_for(dispatched), "ERROR_REASON_REQUEST_ID_REUSED")
+    assert harness.count("paidan_dispatcher_receipts_refused_total", reason="REQUEST_ID_REUSED") == 1
+
+
+def test_a_corrected_form_of_a_refused_receipt_under_its_id_is_refused(harness: Harness, dispatched: TicketId) -> None:
+    harness.feed(receipt(INDUSTRY, progress(dispatched, "已联系", epoch=7)))
+    harness.feed(receipt(INDUSTRY, progress(dispatched, "已联系")))
+
+    assert refusals(harness, dispatched) == [(id_for(dispatched), "STALE_EPOCH"), (id_for(dispatched), "REQUEST_ID_REUSED")]
+
+
+def test_a_receipt_with_reused_id_that_is_read_again_is_answered_once_and_one_that_is_written_again_once_more(
+    harness: Harness, dispatched: TicketId
+) -> None:
+    harness.feed(receipt(INDUSTRY, progress(dispatched, "已联系")))
+    reused = receipt(INDUSTRY, progress(dispatched, "已到现场"))
+
+    harness.feed(reused)
+    harness.feed(reused)
+    harness.feed(again(reused))
+
+    assert refusals(harness, dispatched) == [(id_for(dispatched), "REQUEST_ID_REUSED")] * 2
+
+
+def test_what_cannot_be_read_under_an_id_that_had_its_effect_is_refused_and_leaves_the_id(harness: Harness, dispatched: TicketId) -> None:
+    harness.feed(receipt(INDUSTRY, progress(dispatched, "已联系")))
+
+    harness.feed(receipt(INDUSTRY, progress(dispatched, "")))
+    harness.feed(receipt(INDUSTRY, progress(dispatched, "已到现场")))
+
+    sent = [each.kind for each in harness.sent(dispatched)]
+    assert sent == ["ProgressReported", f"{INDUSTRY}:refused", f"{INDUSTRY}:refused"]
+
+
+def test_the_same_content_written_in_another_way_is_a_repetition(harness: Harness, dispatched: TicketId) -> None:
+    action = {"reason": "RETURN_REASON_DUPLICATE", "note": "重复"}
+    harness.feed(receipt(INDUSTRY, {"receiptId": id_for(dispatched), "ticketId": dispatched, "epoch": 1, "return": action}))
+    harness.sent(dispatched)
+
+    harness.feed(
+        receipt(
+            INDUSTRY, {"epoch": "1", "return": {"note": "重复", "reason": 3}, "ticket_id": dispatched, "receipt_id": id_for(dispatched)}
+        ),
+        receipt(
+            INDUSTRY,
+            json.dumps(
+                {"receiptId": id_for(dispatched), "ticketId": dispatched, "epoch": 1.0, "return": {**action, "suggestedUnit": ""}}, indent=4
+            ).encode(),
+        ),
+        receipt(INDUSTRY, {"receiptId": id_for(dispatched), "ticketId": dispatched, "epoch": 1, "return": action, "handledBy": "张科长"}),
+    )
+
+    assert harness.sent(dispatched) == []
+
+
+def test_an_id_that_the_release_before_took_is_a_repetition_whatever_it_says(harness: Harness, dispatched: TicketId) -> None:
+    with harness.engine.begin() as conn:
+        conn.exec_driver_sql(f"INSERT INTO dispatcher.inbox (message_id) VALUES ('{INDUSTRY}:{dispatched}')")
+
+    harness.feed(receipt(INDUSTRY, progress(dispatched, "已联系", receipt_id=dispatched)))
+
+    assert harness.sent(dispatched) == []
+
+
+def test_a_byte_order_mark_is_passed_over(harness: Harness, dispatched: TicketId) -> None:
+    body = progress(dispatched, "已联系")
+
+    harness.feed(receipt(INDUSTRY, b"\xef\xbb\xbf" + json.dumps(body).encode()))
+    harness.feed(receipt(INDUSTRY, body))
+
+    assert harness.kinds(dispatched) == ["ProgressReported"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name"),
+    [("gbk", "GBK"), ("gb18030", "GBK"), ("utf-16", "UTF-16"), ("utf-16-le", "UTF-16"), ("utf-16-be", "UTF-16"), ("utf-32", "UTF-32")],
+)
+def test_another_encoding_is_named_and_the_id_is_told_all_the_same(
+    harness: Harness, dispatched: TicketId, encoding: str, name: str
+) -> None:
+    harness.feed(receipt(INDUSTRY, json.dumps(progress(dispatched, "已联系企业"), ensure_ascii=False).encode(encoding)))
+
+    refused = next(each.body.refused for each in harness.sent(dispatched) if each.kind.endswith(":refused"))
+    assert (refused.receipt_id, refused.reason) == (id_for(dispatched), "ERROR_REASON_UNREADABLE")
+    assert f"not UTF-8, it looks like {name}: write UTF-8" in refused.message
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("12345", "12345"),
+        ("1e400", "1e400"),
+        ("-0.50", "-0.50"),
+        ("9" * 5000, "9" * 63 + "…"),
+        ("true", "true"),
+        ('{"no": 7}', '{"no": "7"}'),
+        (f'"{"r" * 65}"', "r" * 63 + "…"),
+        ('"r\\u0000\\u200b9"', "r\ufffd\ufffd9"),
+        ('"r-9", "receiptId": "r-9"', "r-9"),
+        ('"r-9", "receipt_id": "r-8"', "r-9"),
+        ('"r-9", "epoch": "first"', "r-9"),
+        ('"r-9", "accept": [', "r-9"),
+        ('12345, "accept": {', "12345"),
+    ],
+)
+def test_a_refusal_tells_the_id_however_it_was_written(harness: Harness, dispatched: TicketId, written: str, told: str) -> None:
+    body = f'{{"ticketId": "{dispatched}", "reportProgress": {{"note": "好"}}, "receiptId": {written}}}'
+
+    harness.feed(receipt(INDUSTRY, body.encode()))
+
+    rows = harness.rows("SELECT payload FROM dispatcher.outbox WHERE aggregatetype = :topic", topic=f"dispatch.{INDUSTRY}.v1")
+    assert [json.loads(bytes(row.payload))["refused"]["receiptId"] for row in rows] == [told]
+
+
+def test_an_unknown_suggestion_is_refused_and_the_ticket_stays(harness: Harness, dispatched: TicketId) -> None:
+    harness.feed(returning(INDUSTRY, dispatched, to="500199"))
+
+    [refused] = harness.sent(dispatched)
+    assert refused.body.refused.reason == "ERROR_REASON_UNKNOWN_UNIT"
+    assert "500199" in refused.body.refused.message
+    assert harness.seen(dispatched).dispatch.state is State.DISPATCHED
+
+
+@pytest.mark.parametrize(("abolished", "successor"), [("500105", "500171"), ("500112", "500171")])
+def test_the_team_of_an_abolished_district_means_its_successor(
+    harness: Harness, dispatched: TicketId, abolished: str, successor: str
+) -> None:
+    harness.feed(returning(INDUSTRY, dispatched, to=abolished))
+
+    assert f"{successor}:order" in harness.kinds(dispatched)
 
 
 def test_hundreds_of_garbage_receipts_do_not_stop_the_dispatcher(harness: Harness, dispatched: TicketId) -> None:

@@ -55,6 +55,23 @@ def test_the_same_supplement_again_changes_nothing(store: Store, portal: Client,
     assert len(_events(store, asked.ticket_id)) == 2
 
 
+def test_a_supplement_that_is_known_is_told_apart(portal: Client, asked: ticket_pb2.Ticket) -> None:
+    answers = [portal.SupplementTicket(ticket_id=each, request_id="s-1", text="合同") for each in (asked.ticket_id, asked.number)]
+
+    assert [answer.duplicate for answer in answers] == [False, True]
+
+
+def test_other_material_under_the_id_of_an_earlier_answer_is_refused_when_the_unit_asks_again(
+    store: Store, portal: Client, asked: ticket_pb2.Ticket
+) -> None:
+    portal.SupplementTicket(ticket_id=asked.ticket_id, request_id="1", text="合同")
+    store.bring(asked.ticket_id, TicketState.AWAITING_SUPPLEMENT)
+
+    answer = refusal(lambda: portal.SupplementTicket(ticket_id=asked.ticket_id, request_id="1", text="发票"))
+
+    assert (answer.code, answer.reason) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
+
+
 def test_other_material_under_the_same_id_is_refused(portal: Client, asked: ticket_pb2.Ticket) -> None:
     portal.SupplementTicket(ticket_id=asked.ticket_id, request_id="s-1", text="合同")
 

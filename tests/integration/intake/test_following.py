@@ -203,6 +203,28 @@ def test_what_comes_late_changes_nothing(sink: Any, portal: Client) -> None:
     assert portal.GetTicket(ticket_id=key).ticket == before
 
 
+def test_a_triage_that_is_redriven_after_the_desk_decided_changes_nothing(sink: Any, portal: Client) -> None:
+    key = portal.submit().ticket_id
+    triage = dispatcher.TicketSentToTriage(ticket_id=key, epoch=0, **at("triage_time"))
+    sink.process([record(triage), record(dispatched(key, 1))])
+    before = portal.GetTicket(ticket_id=key).ticket
+
+    sink.process([record(triage, message_id=f"{key}-redriven")])
+
+    assert portal.GetTicket(ticket_id=key).ticket == before
+
+
+def test_late_news_of_the_clock_before_a_reopening_change_nothing(sink: Any, portal: Client) -> None:
+    key = portal.submit().ticket_id
+    sink.process([record(message) for message in (dispatched(key, 1), resolved(key, 1))])
+    reopened = portal.ReopenTicket(ticket_id=key, reason="又坏了").ticket
+
+    for event in (sla.DeadlineSet, sla.DeadlineExtended, sla.DeadlineAtRisk, sla.DeadlineBreached):
+        sink.process([record(event(deadline=deadline(key), event_time=NOW), topic=SLA_TOPIC)])
+
+    assert portal.GetTicket(ticket_id=key).ticket == reopened
+
+
 def test_what_comes_after_a_withdrawal_changes_nothing(sink: Any, portal: Client) -> None:
     key = portal.submit().ticket_id
     sink.process([record(dispatched(key))])

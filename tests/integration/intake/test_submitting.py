@@ -182,6 +182,12 @@ def test_every_wrong_field_is_named_at_once(portal: Client) -> None:
     assert answer.retry_seconds is None
 
 
+def test_a_district_that_is_not_in_the_catalogue_is_refused_at_the_door(portal: Client) -> None:
+    answer = refusal(lambda: portal.submit(district_code="500999"))
+
+    assert (answer.code, answer.reason, set(answer.violations)) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", {"district_code"})
+
+
 def test_an_empty_request_is_refused_by_its_fields(portal: Client) -> None:
     answer = refusal(lambda: portal.SubmitTicket())
 

@@ -10,7 +10,6 @@ import pytest
 import structlog
 
 from services.dispatcher.adapters import stored
-from services.dispatcher.adapters.stored import Codec
 from services.dispatcher.domain.commands import UnknownCommand
 from services.dispatcher.domain.dispatch import Dispatch
 from services.dispatcher.domain.values import AbstainReason, DeadlineChange, DistrictSource, Method, TriageReason
@@ -19,6 +18,8 @@ from tests.unit.dispatcher.stored import STORED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from services.dispatcher.adapters.stored import Codec
 
 GOLDEN = Path(__file__).parent / "golden"
 ENUMS = {member.value for kind in (AbstainReason, DeadlineChange, DistrictSource, Method, TriageReason) for member in kind}
@@ -99,7 +100,11 @@ def test_an_unknown_value_is_no_member_and_is_logged_once() -> None:
 
 @pytest.mark.parametrize(
     "newer",
-    [["MergeTicket", {"v": 1, "ticket_id": TICKET_ID}], ["WithdrawTicket", {"v": 2}], ["NoteDeadline", {"change": "FROZEN", "due_time": None}]],
+    [
+        ["MergeTicket", {"v": 1, "ticket_id": TICKET_ID}],
+        ["WithdrawTicket", {"v": 2}],
+        ["NoteDeadline", {"change": "FROZEN", "due_time": None}],
+    ],
     ids=["kind", "fields", "change"],
 )
 def test_an_early_command_of_a_newer_release_stays_and_the_others_are_carried_out(newer: list[Any]) -> None:

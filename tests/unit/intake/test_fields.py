@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from services.intake.adapters.districts import CatalogueUnusable, load_districts
 from services.intake.domain.errors import InvalidFields
 from services.intake.domain.fields import FieldChecks, is_reference
 from tests.unit.intake.builders import VALID_USCC
+
+DISTRICTS = load_districts(Path(__file__).parents[3] / "catalogue")
 
 
 def problems(checks: FieldChecks) -> dict[str, str]:
@@ -157,3 +162,26 @@ def test_attachments_are_counted_and_each_is_checked() -> None:
 @pytest.mark.parametrize("value", ["", "a b", "a\x00", "%", "'", "x" * 65, "工单"])
 def test_a_reference_is_letters_digits_and_dashes(value: str) -> None:
     assert not is_reference(value)
+
+
+@pytest.mark.parametrize("value", ["500999", "000000", "510100"])
+def test_a_district_that_the_catalogue_does_not_know_is_refused(value: str) -> None:
+    checks = FieldChecks()
+
+    checks.district("district_code", value, DISTRICTS)
+
+    assert value in problems(checks)["district_code"]
+
+
+@pytest.mark.parametrize("value", ["", "500107", "500105", "500112", "500171"])
+def test_a_district_of_the_catalogue_is_taken_also_an_abolished_one(value: str) -> None:
+    checks = FieldChecks()
+
+    checks.district("district_code", value, DISTRICTS)
+
+    checks.done()
+
+
+def test_intake_does_not_start_without_districts(tmp_path: Path) -> None:
+    with pytest.raises(CatalogueUnusable, match=r"districts\.csv"):
+        load_districts(tmp_path)

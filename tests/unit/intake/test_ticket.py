@@ -277,3 +277,73 @@ def test_the_time_of_the_last_change_never_goes_back() -> None:
 
     assert made.update_time == NOW + HOUR
     assert made.changes[-1].occur_time == NOW
+
+
+def reopened_once() -> Ticket:
+    """A ticket that was resolved in epoch 1 and reopened, and that nobody leads yet."""
+    made = ticket()
+    made.dispatched(dispatch(1))
+    made.resolved(act(1, note="已办结"))
+    made.reopen("又坏了", NOW)
+    made.changes.clear()
+    return made
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        lambda each: each.deadline("due_time_extended", NOW + HOUR, NOW, 0),
+        lambda each: each.deadline("due_time_near", NOW + HOUR, NOW, 0),
+        lambda each: each.resolved(act(1, note="已办结")),
+        lambda each: each.accepted(act(1)),
+        lambda each: each.told("progress", act(1)),
+        lambda each: each.sent_to_triage(NOW, 0),
+    ],
+    ids=["extension", "warning", "resolution", "acceptance", "progress", "triage"],
+)
+def test_late_news_of_a_finished_cycle_change_nothing(late: Callable[[Ticket], object]) -> None:
+    made = reopened_once()
+
+    late(made)
+
+    assert (made.state, made.due_time, made.changes) == (S.SUBMITTED, None, [])
+
+
+def test_the_clock_of_the_new_cycle_sets_the_due_time() -> None:
+    made = reopened_once()
+
+    made.deadline("due_time_set", NOW + HOUR, NOW, 1)
+
+    assert made.due_time == NOW + HOUR
+
+
+def test_a_triage_that_is_redriven_after_the_desk_decided_changes_nothing() -> None:
+    made = ticket()
+    made.sent_to_triage(NOW, 0)
+    made.sent_to_triage(NOW, 0)
+    made.dispatched(dispatch(1))
+
+    made.sent_to_triage(NOW, 0)
+
+    assert (made.state, made.lead_unit) == (S.DISPATCHED, LEAD)
+    assert [change.kind for change in made.changes][-2:] == ["sent_to_triage", "dispatched"]
+    assert [change.kind for change in made.changes].count("sent_to_triage") == 1
+
+
+def test_a_triage_after_a_return_and_one_after_a_reopening_are_shown() -> None:
+    returned, reopened = ticket(), reopened_once()
+    returned.dispatched(dispatch(1))
+
+    returned.sent_to_triage(NOW, 1)
+    reopened.sent_to_triage(NOW, 1)
+
+    assert [each.state for each in (returned, reopened)] == [S.AWAITING_TRIAGE] * 2
+
+
+def test_a_triage_of_a_release_without_epochs_is_shown() -> None:
+    made = ticket()
+    made.dispatched(dispatch(1))
+
+    made.sent_to_triage(NOW)
+
+    assert made.state is S.AWAITING_TRIAGE

@@ -599,3 +599,19 @@ def test_deadlines_are_listed_by_cycle_then_dispatch_before_resolution() -> None
         (1, Kind.DISPATCH),
         (1, Kind.RESOLUTION),
     ]
+
+
+def test_a_clock_that_a_reopening_superseded_warns_nobody_and_is_judged_all_the_same() -> None:
+    deadlines = ticket(MONDAY)
+    dispatched(deadlines, SECOND_OF_TIME)
+    deadlines.settle(RULES, MONDAY)
+    due = deadlines.deadlines[1].due_time
+    assert due is not None
+    deadlines.started(Cycle(1), due - timedelta(hours=12))
+    deadlines.settle(RULES, due - timedelta(hours=12))
+
+    warned = deadlines.tick(RULES, known_until=due, now=due)
+    judged = deadlines.tick(RULES, known_until=due + timedelta(minutes=1), now=due + timedelta(minutes=1))
+
+    assert [each for each in warned if each.deadline.kind is Kind.RESOLUTION] == []
+    assert [(each.change, each.deadline.cycle) for each in judged if each.deadline.kind is Kind.RESOLUTION] == [(Change.BREACHED, 0)]
