@@ -1,12 +1,13 @@
 # `make help` lists what there is to do.
-PYTHON ?= python3
+# PYTHON=… names an interpreter; without it `tools/find_python.sh` looks for one.
 BIN := .venv/bin
+VERSIONS := 3.11 3.12 3.13
 SOURCES := chassis services cli deploy tools bench tests
 BREAKING_BASE ?= $(shell git describe --tags --abbrev=0 2>/dev/null || git rev-parse --verify --quiet origin/main || git rev-parse HEAD)
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup model demo up test test-fast test-fault tools check lint format types fences proto gen gen-check docs-check bench clean
+.PHONY: help setup model demo up test test-fast test-fault tools versions check lint format types fences proto gen gen-check docs-check bench lock clean clean-data
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,16 +15,18 @@ help: ## Show this list
 setup: .venv/.ready model ## Install what is needed: Python packages, Kafka's jars, the model (a second run does nothing)
 	@$(BIN)/python -m deploy.local.fetch
 
+# PYTHON=… of another version than that of .venv makes .venv anew.
+ifdef PYTHON
+ifeq ($(wildcard .venv/lib/python$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')),)
+.PHONY: .venv/.ready
+endif
+endif
 .venv/.ready: requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
-		{ echo "Python 3.11 is needed; $(PYTHON) is another: make PYTHON=/path/to/python3.11 …" >&2; exit 1; }
-	@echo "· installing Python packages into .venv (about a minute the first time)"
-	@$(PYTHON) -m venv .venv
-	@$(BIN)/pip install --disable-pip-version-check --require-hashes --progress-bar on -r requirements.lock \
-		$(if $(filter true,$(CI)),--quiet,) | grep -v '^Requirement already satisfied' || true
-	@$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
-	@$(BIN)/python -c 'import grpc, kafka, sqlalchemy, sklearn, paidan.intake.v1'
-	@touch $@
+	@sh tools/make_venv.sh .venv
+
+# One environment for each supported version of Python, for `make versions`.
+.venv-%/.ready: requirements.lock pyproject.toml
+	@sh tools/make_venv.sh .venv-$* $*
 
 model: .venv/.ready ## Train the classifier's model from the texts in the repository (skipped when nothing changed)
 	@$(BIN)/paidan model train
@@ -46,7 +49,16 @@ tools: ## Debian packages that tests use where they are there (kcat); needs root
 test-fast: setup ## Unit and property tests only; no sockets
 	@$(BIN)/python -m pytest tests/unit tests/property
 
-check: setup lint types fences proto gen-check docs-check test ## Everything that CI runs
+versions: setup ## Unit and property tests on each supported Python that is here, besides that of .venv
+	@for version in $(VERSIONS); do \
+		if [ -e .venv/lib/python$$version ]; then continue; fi; \
+		if ! sh tools/find_python.sh $$version >/dev/null 2>&1; then echo "· Python $$version is not here: skipped"; continue; fi; \
+		$(MAKE) --no-print-directory .venv-$$version/.ready || exit 1; \
+		echo "· fast tests on Python $$version"; \
+		.venv-$$version/bin/python -m pytest --quiet -p no:cacheprovider tests/unit tests/property || exit 1; \
+	done
+
+check: setup lint types fences proto gen-check docs-check versions test ## Everything that CI runs
 
 lint: .venv/.ready ## Style of Python, YAML and files for containers
 	@$(BIN)/ruff check $(SOURCES)
@@ -83,5 +95,20 @@ docs-check: .venv/.ready ## Tables in the documentation are those of the code
 bench: setup ## Rates, latencies and memory beside their floors
 	@$(BIN)/python -m bench
 
-clean: ## Remove what was built here; keeps the download cache
-	@rm -rf .venv build .local .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+lock: ## Write requirements.lock anew from pyproject.toml; needs uv
+	@command -v uv >/dev/null || { echo "uv is needed: pip install uv" >&2; exit 1; }
+	@for version in $(VERSIONS); do \
+		cp requirements.lock build/$$version.lock; \
+		uv pip compile --quiet --python-version $$version --python-platform linux --generate-hashes --no-header --no-annotate \
+			--group dev --group local pyproject.toml --output-file build/$$version.lock || exit 1; \
+		cmp build/$$version.lock build/$(firstword $(VERSIONS)).lock || exit 1; \
+	done
+	@cp build/$(firstword $(VERSIONS)).lock requirements.lock
+
+clean: ## Remove what was built here; keeps the download cache and the data of `make up`
+	@rm -rf .venv .venv-* build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@if [ -e .local ]; then echo ".local, the data of \`make up\`, is kept; \`make clean-data\` deletes it"; fi
+
+clean-data: ## Delete the data of `make up`: every ticket in them is lost
+	@if [ ! -e .local/up ] || flock --nonblock .local/up/.lock true; then rm -rf .local; \
+		else echo ".local/up is in use: stop \`make up\` first" >&2; exit 1; fi

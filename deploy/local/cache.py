@@ -18,7 +18,7 @@ from pathlib import Path
 
 from deploy.local.errors import CacheMismatchError, LocalPartError
 from deploy.local.lock import DirectoryLock
-from deploy.local.tools import require_maven
+from deploy.local.tools import java_environment, require_maven
 
 Progress = Callable[[str], None]
 
@@ -126,7 +126,7 @@ def _copy_dependencies(target: Path, options: list[str], on_progress: Progress) 
         *options,
     ]
     said: list[str] = []
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as maven:
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=java_environment()) as maven:
         try:
             for line in maven.stdout or ():
                 said.append(line.rstrip())

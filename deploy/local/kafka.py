@@ -19,7 +19,7 @@ from deploy.local.errors import LocalPartError
 from deploy.local.part import LocalPart
 from deploy.local.ports import free_port
 from deploy.local.process import wait_until
-from deploy.local.tools import require_java
+from deploy.local.tools import java_environment, require_java
 
 _START_TIMEOUT = timedelta(seconds=60)
 _FORMAT_TIMEOUT_SECONDS = 60
@@ -117,11 +117,12 @@ class LocalKafka(LocalPart):
         properties = self.data_dir / "server.properties"
         properties.write_text(
             _PROPERTIES.format(port=self.port, controller_port=self._controller_port, log_dir=self._log_dir),
+            encoding="utf-8",
         )
         if not self._identity.exists():
             shutil.rmtree(self._log_dir, ignore_errors=True)
             self._format(java, properties)
-        process = self._run([*java, "kafka.Kafka", str(properties)])
+        process = self._run([*java, "kafka.Kafka", str(properties)], environment=java_environment())
         wait_until(self._answers, _START_TIMEOUT, "answer to a metadata request", process)
 
     def _format(self, java: list[str], properties: Path) -> None:
@@ -134,6 +135,7 @@ class LocalKafka(LocalPart):
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
+                env=java_environment(),
                 check=False,
                 timeout=_FORMAT_TIMEOUT_SECONDS,
             )

@@ -2,6 +2,7 @@
 
 import signal
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -98,11 +99,11 @@ class LocalPart(ABC):
         finally:
             self._lock.release()
 
-    def _run(self, argv: list[str]) -> ManagedProcess:
+    def _run(self, argv: list[str], *, environment: Mapping[str, str] | None = None) -> ManagedProcess:
         """Start the server's process; it keeps the directory locked for as long as it lives."""
         if self._process is not None:
             self._process.kill()
-        self._process = ManagedProcess(self.name, argv, None, self.log_path, cwd=self.data_dir, hold=[self._lock.fd])
+        self._process = ManagedProcess(self.name, argv, environment, self.log_path, cwd=self.data_dir, hold=[self._lock.fd])
         self._process.start()
         return self._process
 

@@ -11,6 +11,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from datetime import timedelta
@@ -28,6 +29,7 @@ _START_TIMEOUT = timedelta(seconds=60)
 _ORPHANS_PATIENCE_SECONDS = 10.0
 _ORPHANS_PAUSE_SECONDS = 0.1
 _INITDB_TIMEOUT_SECONDS = 120
+_PROBE = "import os, sys; sys.exit(not os.access(os.path.join(sys.argv[1], 'postgres'), os.R_OK | os.X_OK))"
 _ORPHANS = "pre-existing shared memory block"
 
 _SETTINGS = {
@@ -78,7 +80,7 @@ class LocalPostgres(LocalPart):
             self._initialise(binaries)
         self._forget_reused_process_id()
         settings = [f"--{name}={value}" for name, value in (_SETTINGS | {"port": str(self.port)}).items()]
-        argv = [*_unprivileged(self._cluster), str(binaries / "postgres"), "-D", str(self._cluster), *settings]
+        argv = [*_unprivileged(self._cluster, binaries), str(binaries / "postgres"), "-D", str(self._cluster), *settings]
         self._start_past_orphans(argv)
         self._create_database()
 
@@ -93,7 +95,7 @@ class LocalPostgres(LocalPart):
             nobody = pwd.getpwnam("nobody")
             os.chown(unfinished, nobody.pw_uid, nobody.pw_gid)
         argv = [
-            *_unprivileged(unfinished),
+            *_unprivileged(unfinished, binaries),
             str(binaries / "initdb"),
             f"--pgdata={unfinished}",
             f"--username={_NAME}",
@@ -182,11 +184,19 @@ def find_binaries() -> Path:
     )
 
 
-def _unprivileged(cluster: Path) -> list[str]:
-    """Return what to put before a command so that it runs as the cluster's owner: nothing unless we are root.
+def _unprivileged(cluster: Path, binaries: Path) -> list[str]:
+    """Return the prefix of a command line that runs the command as the owner of the cluster; empty unless we are root.
 
-    The one capability that is kept lets it pass through directories that are closed to others, such as root's home,
-    on the way to its data and to its own binary. The other way would be to open those directories to all users.
+    The data and the binaries may be in a directory that is closed to other users, such as root's home. Two settings let
+    the command pass without opening that directory to everyone (ADR 26):
+
+    - It keeps the capability CAP_DAC_OVERRIDE.
+    - The security bit ``no_setuid_fixup`` makes ``access(2)`` use that capability too. Without the bit the kernel ignores
+      all capabilities in ``access(2)`` for a user other than root, and PostgreSQL looks for its own binary that way.
+
+    Raises:
+        MissingToolError: The program ``setpriv`` is absent.
+        LocalPartError: The owner of the cluster cannot execute the binaries.
     """
     if os.geteuid() != 0:
         return []
@@ -195,7 +205,7 @@ def _unprivileged(cluster: Path) -> list[str]:
         remedy = "install util-linux or run as an ordinary user"
         raise MissingToolError(LocalPostgres.name, "setpriv (Linux), to drop root's rights", remedy=remedy)
     owner = cluster.stat()
-    return [
+    prefix = [
         setpriv,
         f"--reuid={owner.st_uid}",
         f"--regid={owner.st_gid}",
@@ -205,5 +215,21 @@ def _unprivileged(cluster: Path) -> list[str]:
         "--no-new-privs",
         # A change of user clears the guard's request; see deploy.local.guard.
         "--pdeathsig=KILL",
-        "--",
     ]
+    # A container may withhold CAP_SETPCAP, which the security bit needs. Directories that are open to all still work then.
+    attempts = [[*prefix, "--securebits=+no_setuid_fixup", "--"], [*prefix, "--"]]
+    said = ""
+    for attempt in attempts:
+        probe = subprocess.run([*attempt, sys.executable, "-I", "-S", "-c", _PROBE, binaries], capture_output=True, text=True, check=False)
+        if probe.returncode == 0:
+            return attempt
+        said = said or probe.stderr
+    raise LocalPartError(
+        LocalPostgres.name,
+        f"cannot run as user {owner.st_uid}, since {binaries} is closed to other users",
+        remedy=(
+            "run as an ordinary user, move the project to a directory that others may pass, "
+            "or give this container the capabilities CAP_DAC_OVERRIDE and CAP_SETPCAP"
+        ),
+        log_tail=said.strip(),
+    )

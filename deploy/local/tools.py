@@ -31,6 +31,14 @@ def require_java() -> str:
     raise MissingToolError(_PART, f"Java {_JAVA_AT_LEAST} or later", found=found, remedy=_REMEDY)
 
 
+def java_environment() -> dict[str, str]:
+    """Return our environment with a UTF-8 locale, for programs in Java.
+
+    Java encodes the names of files as the locale says. In the locale C it cannot open a path with Chinese characters.
+    """
+    return {**os.environ, "LC_ALL": "C.UTF-8"}
+
+
 def require_maven() -> str:
     """Return the path of Maven.
 

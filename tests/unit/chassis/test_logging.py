@@ -65,6 +65,11 @@ WAYS = {
     "exc_info as tuple": "log.error('failed', exc_info=(type(caught), caught, caught.__traceback__))",
     "standard library": "stdlib.getLogger('library').error('failed', exc_info=caught)",
     "uncaught": "wrapped()",
+    "unraisable": "class Bad:\n    def __del__(self):\n        wrapped()\nBad()",
+    "task that nobody awaited": (
+        "import asyncio\nasync def fail():\n    wrapped()\nasync def run():\n    asyncio.ensure_future(fail())\n"
+        "    await asyncio.sleep(0)\nasyncio.run(run())"
+    ),
     "uncaught in a thread": "thread = threading.Thread(target=wrapped)\nthread.start()\nthread.join()",
 }
 
@@ -94,6 +99,16 @@ def events(body: str) -> list[dict[str, object]]:
     code, said = run(body)
     assert code == 0, said
     return [json.loads(line) for line in said.splitlines()]
+
+
+def test_a_frame_is_file_line_and_function_without_source() -> None:
+    (event,) = events(WAYS["exception()"])
+
+    frames = event["frames"]
+    assert isinstance(frames, list)
+    assert frames[-1].startswith('File "<string>", line ')
+    assert frames[-1].endswith(", in wrapped")
+    assert all("\n" not in frame for frame in frames)
 
 
 def test_an_event_is_one_line_of_json_with_service_level_and_utc_time() -> None:
@@ -137,3 +152,11 @@ def test_a_keyboard_interrupt_is_python_s_own_affair() -> None:
     assert code != 0
     assert "KeyboardInterrupt" in said
     assert "uncaught" not in said
+
+
+def test_a_keyboard_interrupt_while_a_database_error_is_handled_shows_nothing_of_the_row() -> None:
+    code, said = run("try:\n    database_error()\nexcept Exception:\n    raise KeyboardInterrupt")
+
+    assert code != 0
+    assert "KeyboardInterrupt" in said
+    assert PHONE not in said
