@@ -19,6 +19,7 @@ from kafka import errors as kafka_errors
 from chassis import failpoint, kafka_records  # noqa: F401 - consumers read through the second
 from chassis.kafka import CLIENT_OPTIONS, METADATA_TIMEOUT, milliseconds
 from chassis.sink import TRANSIENT
+from chassis.watchdog import Progress
 
 if TYPE_CHECKING:
     import threading
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from chassis.message import Record
     from chassis.metrics import ChassisMetrics
     from chassis.sink import Sink
+    from chassis.watchdog import Watch
 
 log = structlog.get_logger()
 
@@ -34,6 +36,8 @@ _COMMIT_INTERVAL = timedelta(milliseconds=250)
 _IDLE_POLL = timedelta(milliseconds=500)
 _TYPICAL_RECORD_BYTES = 600
 _LONGEST_BACK_OFF = timedelta(seconds=5)
+_STEP_LIMIT = timedelta(seconds=60)
+"""A poll, a batch or a commit that takes longer hangs."""
 
 
 class Consumer:
@@ -52,6 +56,7 @@ class Consumer:
         batch: int,
         linger: timedelta,
         session_timeout: timedelta,
+        watch: Watch = Progress,
     ) -> None:
         """Read `topics` for `group`, at most `batch` records at once.
 
@@ -65,11 +70,13 @@ class Consumer:
             linger: How long the brokers may gather records, so that a busy consumer handles many at once; a batch that is full comes
                 sooner.
             session_timeout: How long the group waits for a dead member; at least the broker's minimum of 6 s.
+            watch: Gives the progress of polls, batches and commits; nobody watches it by default.
         """
         self._topics = list(topics)
         self._sink = sink
         self._metrics = metrics
         self._batch = batch
+        self._progress = watch(f"{self.name} {group}", _STEP_LIMIT)
         self._options = {
             **CLIENT_OPTIONS,
             **client_options,
@@ -100,7 +107,8 @@ class Consumer:
         try:
             while not stop.is_set():
                 patience = _IDLE_POLL.total_seconds() if commit_at is None else max(0.0, commit_at - time.monotonic())
-                polled = consumer.poll(timeout_ms=int(patience * 1000), max_records=self._batch)
+                with self._progress.round():
+                    polled = consumer.poll(timeout_ms=int(patience * 1000), max_records=self._batch)
                 records = [record for partition in polled.values() for record in partition]
                 if records:
                     if not self._process(records, stop):
@@ -109,7 +117,8 @@ class Consumer:
                     # A synchronous commit costs as much as many messages: several batches share one.
                     commit_at = commit_at or time.monotonic() + _COMMIT_INTERVAL.total_seconds()
                 if commit_at is not None and (stop.is_set() or time.monotonic() >= commit_at):
-                    consumer.commit(timeout_ms=milliseconds(METADATA_TIMEOUT))
+                    with self._progress.round():
+                        consumer.commit(timeout_ms=milliseconds(METADATA_TIMEOUT))
                     commit_at = None
         finally:
             with suppress(kafka_errors.KafkaError):
@@ -120,7 +129,8 @@ class Consumer:
         pause = timedelta(milliseconds=100)
         while not stop.is_set():
             try:
-                self._sink.process(records)
+                with self._progress.round():
+                    self._sink.process(records)
             except TRANSIENT as error:
                 self._metrics.retries.labels(type(error).__name__).inc()
                 log.warning("batch_put_off", error=type(error).__name__, size=len(records), pause_seconds=pause.total_seconds())

@@ -19,6 +19,7 @@ from chassis.gate import Gate
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Callable
 
     from chassis.gate import Service
     from chassis.identity.tokens import Authenticator
@@ -56,6 +57,7 @@ class GrpcServer:
         health_address: str,
         threads: int,
         max_in_flight: int,
+        healthy: Callable[[], bool] = lambda: True,
         drain_notice: timedelta = timedelta(milliseconds=500),
         drain_grace: timedelta = timedelta(seconds=5),
     ) -> None:
@@ -69,6 +71,7 @@ class GrpcServer:
             health_address: `host:port` of health alone, which no load can starve.
             threads: Unary methods at once.
             max_in_flight: Unary RPCs in hand at once, waiting ones included; more are refused.
+            healthy: Whether the rest of the process makes progress; health follows it.
             drain_notice: Time between the health turning NOT_SERVING and the end of accepting.
             drain_grace: Time for RPCs in hand to end; open streams are cut off after it.
         """
@@ -76,6 +79,7 @@ class GrpcServer:
         self._gate = Gate(service, authenticator, metrics, threads=threads, max_in_flight=max_in_flight)
         self._address = address
         self._health_address = health_address
+        self._healthy = healthy
         self._drain_notice = drain_notice
         self._drain_grace = drain_grace
 
@@ -102,10 +106,13 @@ class GrpcServer:
         _bind(health_server, self._health_address)
         await server.start()
         await health_server.start()
-        await servicer.set("", health_pb2.HealthCheckResponse.SERVING)
-        await servicer.set(self._service.name, health_pb2.HealthCheckResponse.SERVING)
         log.info("serving", address=self._address, health_address=self._health_address)
-        while not stop.is_set():  # noqa: ASYNC110 - the event is another thread's
+        reported: bool | None = None
+        while not stop.is_set():
+            if reported != (reported := self._healthy()):
+                state = health_pb2.HealthCheckResponse.SERVING if reported else health_pb2.HealthCheckResponse.NOT_SERVING
+                await servicer.set("", state)
+                await servicer.set(self._service.name, state)
             await asyncio.sleep(_STOP_POLL_SECONDS)
         await servicer.enter_graceful_shutdown()
         await asyncio.sleep(self._drain_notice.total_seconds())

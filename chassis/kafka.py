@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+
+from kafka.net.compat import KafkaNetClient
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 METADATA_TIMEOUT = timedelta(seconds=3)
 REQUEST_TIMEOUT = timedelta(seconds=8)
+_CONNECT_TIMEOUT = timedelta(seconds=3)
 
 
 def milliseconds(duration: timedelta) -> int:
@@ -24,6 +28,13 @@ CLIENT_OPTIONS: Mapping[str, Any] = MappingProxyType(
         "api_version": (2, 6),
         "request_timeout_ms": milliseconds(REQUEST_TIMEOUT),
         "reconnect_backoff_max_ms": 1000,
+        # By default an attempt to connect takes up to 10 s, and 30 s after failures: too long once the network is back. The client of the
+        # library takes these settings; its producer and consumer do not pass them on.
+        "kafka_client": partial(
+            KafkaNetClient,
+            socket_connection_setup_timeout_ms=milliseconds(_CONNECT_TIMEOUT),
+            socket_connection_setup_timeout_max_ms=milliseconds(_CONNECT_TIMEOUT),
+        ),
         "allow_auto_create_topics": False,
         "metrics_enabled": False,
     },

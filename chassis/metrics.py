@@ -56,8 +56,14 @@ class ChassisMetrics:
         self.published = Counter("paidan_messages_published", "Messages acknowledged by the brokers.", ["topic"], registry=self.registry)
         self.publish_failures = Counter(
             "paidan_publish_failures",
-            "Messages that the brokers did not acknowledge; they stay in the outbox.",
-            ["error"],
+            "Messages that the brokers did not acknowledge, by topic and error; they are sent again.",
+            ["topic", "error"],
+            registry=self.registry,
+        )
+        self.topic_backoff = Gauge(
+            "paidan_topic_backoff",
+            "1 while a topic takes no writes and its messages wait; others go on.",
+            ["topic"],
             registry=self.registry,
         )
         self.outbox_oldest_seconds = Gauge(
@@ -66,6 +72,12 @@ class ChassisMetrics:
             registry=self.registry,
         )
         self.relay_active = Gauge("paidan_relay_active", "1 while this process publishes the service's outbox.", registry=self.registry)
+        self.loop_stalled = Gauge(
+            "paidan_loop_stalled",
+            "1 while a loop of this process, such as `relay` or `consumer`, overruns the limit of its round; health is NOT_SERVING then.",
+            ["loop"],
+            registry=self.registry,
+        )
 
 
 class MetricsServer:

@@ -1,112 +1,264 @@
-"""Kafka: a producer that checks every future."""
+"""Kafka: a producer with one deadline for all records of a call.
+
+    topics and leaders known? ─► hand over ─► wait for all futures ─► outcome of each record
+                                                   │ some are not done at the deadline
+                                                   ▼
+                              the client is thrown away with all that it still holds
+
+kafka-python 3.0.12 does not complete the futures of a batch whose connection died at the wrong moment, its `close` waits for them, and a
+client that is not forced to close sends what it holds later. Therefore no wait here is on a single future, and a client with an unknown
+outcome is never used again.
+"""
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from kafka import KafkaProducer
+import structlog
+from kafka import KafkaProducer, TopicPartition
 from kafka import errors as kafka_errors
+from kafka.util import ensure_valid_topic_name
 
 from chassis import failpoint
-from chassis.kafka import CLIENT_OPTIONS, METADATA_TIMEOUT, REQUEST_TIMEOUT, milliseconds
-from chassis.outbox import Rejected
+from chassis.kafka import CLIENT_OPTIONS, milliseconds
+from chassis.publisher import DEADLINE, BrokersAway, Rejected, TopicUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_DELIVERY_TIMEOUT = timedelta(seconds=10)
+    from chassis.publisher import OutRecord
+
+log = structlog.get_logger()
+
+_STRAGGLERS = timedelta(seconds=1)
+"""How long the rest of a call may take after its last acknowledgement: one partition in trouble does not cost the others the deadline."""
+_DOUBT = timedelta(milliseconds=500)
+"""Without any acknowledgement for so long the brokers are asked for metadata, which tells a topic in trouble from brokers that are away."""
+_SILENCE = timedelta(seconds=2)
+"""How long a call waits for its first acknowledgement when the brokers answer that request: they are there, these topics are not."""
+_CHECK_SECONDS = 0.05
+_SENDER_PATIENCE = timedelta(seconds=10)
+_METADATA_AGE = timedelta(seconds=5)
+_ANSWERS = 2
+"""Metadata answers after which a topic without a leader is believed to have none."""
+
+_NO_LEADER = (None, -1)
 _REJECTIONS = (
     kafka_errors.MessageSizeTooLargeError,
+    kafka_errors.RecordListTooLargeError,
+    kafka_errors.InvalidRecordError,
+    kafka_errors.InvalidTimestampError,
     kafka_errors.InvalidTopicError,
-    kafka_errors.TopicAuthorizationFailedError,
-    kafka_errors.UnknownTopicOrPartitionError,
 )
+"""What the brokers say of the record itself. All else is a condition of its topic and may pass."""
 
 
 class Producer:
     """Sends records and waits for their acknowledgement. Not for use from two threads at once."""
 
     def __init__(self, client_options: Mapping[str, Any], *, client_id: str) -> None:
-        self._options = {**client_options, "client_id": client_id}
-        self._producer: KafkaProducer | None = None
-        self._missing: set[str] = set()
-        self._away: Exception | None = None
+        self._options = {
+            **CLIENT_OPTIONS,
+            **client_options,
+            "client_id": client_id,
+            "acks": "all",
+            "request_timeout_ms": milliseconds(DEADLINE),
+            "delivery_timeout_ms": milliseconds(DEADLINE) + 1000,
+            "metadata_max_age_ms": milliseconds(_METADATA_AGE),
+            # Topics are known before `send` is called; this bounds the wait for one that disappeared in between.
+            "max_block_ms": milliseconds(_DOUBT),
+        }
+        self._client: KafkaProducer | None = None
 
-    def send(self, records: Sequence[tuple[str, str, bytes, list[tuple[str, str]]]]) -> list[Exception | None]:
-        """Send (topic, key, value, headers) records and wait for the brokers.
+    def send(self, records: Sequence[OutRecord], *, within: timedelta = DEADLINE) -> list[Exception | None]:
+        """Send (topic, key, value, headers) records and wait for the brokers, for all records together no longer than `within`.
 
         Returns:
-            Per record None when all in-sync replicas have it, else the error; `Rejected` when sending it again as it is cannot help.
+            Per record None when all in-sync replicas have it, else `Rejected`, `TopicUnavailable` or `BrokersAway`.
         """
-        self._away = None
-        futures = [self._send_one(*record) for record in records]
+        if not records:
+            return []
+        began = time.monotonic()
+        end = began + within.total_seconds()
+        if self._client is None:
+            self._client = KafkaProducer(**self._options)
+        client = self._client
+        _learn(client, {record[0] for record in records}, end)
+        handed = [_hand_over(client, record, began, end) for record in records]
         failpoint.reach("producer.after_send")
-        outcomes: list[Exception | None] = [f if isinstance(f, Exception) else self._outcome(f) for f in futures]
-        if any(outcome is not None and not isinstance(outcome, Rejected) for outcome in outcomes):
-            self.close()
+        wave = _Wave([each for each in handed if not isinstance(each, Exception)])
+        wave.wait(client, began, end)
+        outcomes = [
+            each if isinstance(each, Exception) else _outcome(client, record[0], each, began, wave)
+            for record, each in zip(records, handed, strict=True)
+        ]
+        if any(_is_unclear(each, outcome) for each, outcome in zip(handed, outcomes, strict=True)):
+            self._discard()
         return outcomes
 
-    def _send_one(self, topic: str, key: str, value: bytes, headers: list[tuple[str, str]]) -> Any:  # noqa: ANN401 - the library's future
-        """Hand one record to the client; each fault costs its waiting time once a batch, not once a record."""
-        if self._away is not None:
-            return self._away
-        if topic in self._missing and not self._is_known(topic):
-            return Rejected(f"{topic}: no such topic")
-        began = time.monotonic()
-        try:
-            if self._producer is None:
-                self._producer = self._connect()
-            return self._producer.send(topic, value, key.encode(), [(name, text.encode()) for name, text in headers])
-        except _REJECTIONS as error:
-            return Rejected(f"{topic}: {type(error).__name__}")
-        except kafka_errors.KafkaTimeoutError as error:
-            if not self._brokers_answered_since(began):
-                self._away = error
-            else:
-                self._missing.add(topic)
-            return self._away or Rejected(f"{topic}: no such topic")
-        except kafka_errors.KafkaError as error:
-            return error
-
-    def _is_known(self, topic: str) -> bool:
-        """Whether a topic that was missing is there now. Does not wait: the client goes on asking for what it did not find."""
-        if self._producer is not None and self._producer._metadata.partitions_for_topic(topic) is None:  # noqa: SLF001 - `partitions_for` waits
-            return False
-        self._missing.discard(topic)
-        return True
-
-    def _brokers_answered_since(self, began: float) -> bool:
-        """Whether brokers told of their topics meanwhile: the client's timeout does not tell a missing topic from missing brokers."""
-        if self._producer is None:
-            return False
-        answered: float = self._producer._metadata._last_successful_refresh_ms  # noqa: SLF001 - it tells this nowhere else
-        return answered >= began * 1000
-
-    def _outcome(self, future: Any) -> Exception | None:  # noqa: ANN401 - the library's future
-        try:
-            future.get(timeout=(_DELIVERY_TIMEOUT + REQUEST_TIMEOUT).total_seconds())
-        except _REJECTIONS as error:
-            return Rejected(type(error).__name__)
-        except kafka_errors.KafkaError as error:
-            failure: Exception = error
-            return failure
-        return None
-
-    def _connect(self) -> KafkaProducer:
-        return KafkaProducer(
-            **CLIENT_OPTIONS,
-            **self._options,
-            acks="all",
-            delivery_timeout_ms=milliseconds(_DELIVERY_TIMEOUT),
-            max_block_ms=milliseconds(METADATA_TIMEOUT),
-        )
-
     def close(self) -> None:
-        """Drop the connection; the next `send` makes a new one: a producer that failed may have lost its place in the sequence."""
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            with suppress(kafka_errors.KafkaTimeoutError):
-                producer.close(timeout=1)
+        """End the client, and wait up to a second for its thread. The next `send` makes a new one."""
+        ending = self._discard()
+        if ending is not None:
+            ending.join(1)
+
+    def _discard(self) -> threading.Thread | None:
+        """Throw the client away with all that it holds, without waiting: its end is watched by a thread of its own."""
+        client, self._client = self._client, None
+        if client is None:
+            return None
+        # Before `close`, which first waits for everything to be sent, and gives up without ending the sender if that takes too long.
+        client._sender.force_close()  # noqa: SLF001 - the client has no public way to drop what it holds
+        ending = threading.Thread(target=_end, args=(client,), name="producer-end", daemon=True)
+        ending.start()
+        return ending
+
+
+class _Wave:
+    """Futures that are waited for together."""
+
+    def __init__(self, futures: Sequence[Any]) -> None:
+        self.acknowledged = 0
+        self._pending = len(futures)
+        self._last = 0.0
+        self._changed = threading.Condition()
+        for future in futures:
+            future.add_callback(self._on_success)
+            future.add_errback(self._on_failure)
+
+    def wait(self, client: KafkaProducer, began: float, end: float) -> None:
+        """Return when all futures are done, at `end`, or when there is reason to believe that the rest will not be done."""
+        asked = False
+        with self._changed:
+            while self._pending:
+                now = time.monotonic()
+                last = end
+                if self.acknowledged:
+                    last = min(end, self._last + _STRAGGLERS.total_seconds())
+                elif asked and _answered_since(client, began):
+                    last = min(end, began + _SILENCE.total_seconds())
+                if now >= last:
+                    return
+                if not asked and now >= began + _DOUBT.total_seconds():
+                    asked = True
+                    client._metadata.request_update()  # noqa: SLF001 - see `_learn`
+                self._changed.wait(min(_CHECK_SECONDS, last - now))
+
+    def _on_success(self, _metadata: object) -> None:
+        with self._changed:
+            self.acknowledged += 1
+            self._last = time.monotonic()
+            self._one_less()
+
+    def _on_failure(self, _error: object) -> None:
+        with self._changed:
+            self._one_less()
+
+    def _one_less(self) -> None:
+        self._pending -= 1
+        if self._pending == 0:
+            self._changed.notify_all()
+
+
+def _learn(client: KafkaProducer, topics: set[str], end: float) -> None:
+    """Learn the partitions and leaders of topics; return when all are known, or when the brokers have said twice that some have none.
+
+    The client's own `send` and `partitions_for` wait for each topic alone, and `partitions_for` until its time-out for a missing one.
+    """
+    cluster, sender = client._metadata, client._sender  # noqa: SLF001 - the client offers these nowhere else
+    wanted = {topic for topic in topics if _is_valid(topic) and not _has_leaders(cluster, topic)}
+    for topic in wanted:
+        sender.add_topic(topic)
+    answers = 0
+    while answers < _ANSWERS and time.monotonic() < end and not all(_has_leaders(cluster, topic) for topic in wanted):
+        asks = all(topic in cluster._topics for topic in wanted)  # noqa: SLF001 - the sender takes new topics up at its next turn
+        asked = time.monotonic()
+        answered = threading.Event()
+        cluster.request_update().add_both(lambda *_, answered=answered: answered.set())
+        sender.wakeup()
+        answered.wait(min(_DOUBT.total_seconds(), max(0.0, end - asked)))
+        answers += asks and _answered_since(client, asked)
+
+
+def _hand_over(client: KafkaProducer, record: OutRecord, began: float, end: float) -> Any:  # noqa: ANN401 - the library's future
+    """Give a record to the client; returns its future, or the error if its partition cannot take it now."""
+    topic, key, value, headers = record
+    if not _is_valid(topic):
+        return Rejected(f"{topic}: not a topic's name")
+    try:
+        partition, reason = _place(client, topic, key.encode(), value)
+        if reason is not None:
+            return TopicUnavailable(topic, reason) if _answered_since(client, began) else BrokersAway(topic)
+        if time.monotonic() >= end:
+            return TopicUnavailable(topic, "NotAcknowledged")
+        return client.send(topic, value, key.encode(), [(name, text.encode()) for name, text in headers], partition)
+    except kafka_errors.KafkaError as error:
+        return _explain(topic, error)
+    except ValueError:  # The metadata changed in between.
+        return TopicUnavailable(topic, "UnknownTopicOrPartition")
+
+
+def _place(client: KafkaProducer, topic: str, key: bytes, value: bytes) -> tuple[int | None, str | None]:
+    """Return a record's partition, or the reason why it takes no write as far as the client knows."""
+    cluster = client._metadata  # noqa: SLF001 - see `_learn`
+    if topic in cluster.unauthorized_topics:
+        return None, "TopicAuthorizationFailed"
+    if cluster.partitions_for_topic(topic) is None:
+        return None, "UnknownTopicOrPartition"
+    partition = client._partition(topic, None, None, None, key, value)  # noqa: SLF001 - its leader matters, so we choose it here
+    led = cluster.leader_for_partition(TopicPartition(topic, partition)) not in _NO_LEADER
+    return partition, None if led else "LeaderNotAvailable"
+
+
+def _outcome(client: KafkaProducer, topic: str, future: Any, began: float, wave: _Wave) -> Exception | None:  # noqa: ANN401 - as above
+    if future.succeeded():
+        return None
+    if future.is_done:
+        return _explain(topic, future.exception)
+    if wave.acknowledged or _answered_since(client, began):
+        return TopicUnavailable(topic, "NotAcknowledged")
+    return BrokersAway(topic)
+
+
+def _explain(topic: str, error: Exception) -> Exception:
+    name = type(error).__name__.removesuffix("Error")
+    return Rejected(f"{topic}: {name}") if isinstance(error, _REJECTIONS) else TopicUnavailable(topic, name)
+
+
+def _is_unclear(handed: Any, outcome: Exception | None) -> bool:  # noqa: ANN401 - a future or an error
+    """Whether the client may still send a record, or may have lost its place in the sequence of a partition by a failure."""
+    return not isinstance(handed, Exception) and outcome is not None and not isinstance(outcome, Rejected)
+
+
+def _is_valid(topic: str) -> bool:
+    try:
+        ensure_valid_topic_name(topic)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _has_leaders(cluster: Any, topic: str) -> bool:  # noqa: ANN401 - the library's metadata
+    partitions = cluster.partitions_for_topic(topic)
+    return bool(partitions) and all(cluster.leader_for_partition(TopicPartition(topic, each)) not in _NO_LEADER for each in partitions)
+
+
+def _answered_since(client: KafkaProducer, began: float) -> bool:
+    """Whether a broker has answered a request for metadata since an instant of the monotonic clock."""
+    answered: float = client._metadata._last_successful_refresh_ms  # noqa: SLF001 - it tells this nowhere else
+    return answered >= began * 1000
+
+
+def _end(client: KafkaProducer) -> None:
+    """Wait until a client's sender thread is gone, and free the rest."""
+    client._sender.join(_SENDER_PATIENCE.total_seconds())  # noqa: SLF001 - see `_discard`
+    if client._sender.is_alive():  # noqa: SLF001
+        log.error("producer_thread_lives_on", patience_seconds=_SENDER_PATIENCE.total_seconds())
+    # Else the close of a sender that lives on, and the finalizer of the client, would wait for each batch.
+    client._accumulator.abort_incomplete_batches()  # noqa: SLF001
+    with suppress(kafka_errors.KafkaError):
+        client.close(timeout=0)

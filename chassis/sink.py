@@ -20,6 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from chassis.dead_letter import SUFFIX, DeadLetterLimit, dead_letter
 from chassis.inbox import claim, release
 from chassis.message import InvalidMessage, RetryLater, read_record
+from chassis.publisher import reason_of
 from chassis.sql import SqlUnitOfWork
 
 if TYPE_CHECKING:
@@ -258,6 +259,6 @@ class ProducingSink:
         outcomes = self._producer.send([(m.topic, m.key, m.data, m.headers(self._source)) for m in messages])
         for message, error in zip(messages, outcomes, strict=True):
             if error is not None:
-                self._metrics.publish_failures.labels(type(error).__name__).inc()
+                self._metrics.publish_failures.labels(message.topic, reason_of(error)).inc()
                 raise RetryLater(message.topic) from error
             self._metrics.published.labels(message.topic).inc()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from chassis import inbox as inboxes
@@ -12,11 +13,13 @@ from chassis.gate import Service
 from chassis.grpc import GrpcServer
 from chassis.identity.tokens import Authenticator
 from chassis.metrics import ChassisMetrics, MetricsServer
-from chassis.outbox import Outbox, Relay
+from chassis.outbox import Outbox
 from chassis.producer import Producer
+from chassis.relay import Relay
 from chassis.sink import ProducingSink, TransactionalSink
 from chassis.sql import build_engine
 from chassis.timer import Timer
+from chassis.watchdog import Watchdog
 from paidan.classifier.v1.classifier_service_pb2_grpc import add_ClassifierServiceServicer_to_server
 from services.classifier.adapters import outcome_events, sql, tables
 from services.classifier.adapters.access import ACCESS
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from chassis.clock import Clock
     from chassis.lifecycle import Component
     from chassis.message import InMessage, OutMessage
+    from chassis.watchdog import Watch
     from services.classifier.application.ports import Adviser
     from services.classifier.settings import ClassifierSettings
 
@@ -56,6 +60,7 @@ def build(settings: ClassifierSettings) -> list[Component]:
     """Return what runs, in the order in which it is to stop. Loads the model; reaches for nothing else yet."""
     clock = SystemClock()
     common = ChassisMetrics()
+    watchdog = Watchdog(common)
     metrics = ClassifierMetrics(common.registry)
     engine = build_engine(settings.database_url.get_secret_value(), service=SCHEMA, pool_size=settings.database_pool_size)
     slot = ModelSlot(ModelFolder(settings.classifier_model_dir))
@@ -80,6 +85,7 @@ def build(settings: ClassifierSettings) -> list[Component]:
         health_address=settings.health_address,
         threads=settings.grpc_threads,
         max_in_flight=settings.grpc_max_in_flight,
+        healthy=watchdog.healthy,
     )
     adviser = _adviser(settings, clock, metrics)
 
@@ -94,6 +100,7 @@ def build(settings: ClassifierSettings) -> list[Component]:
             batch=batch,
             linger=settings.consumer_linger,
             session_timeout=settings.consumer_session_timeout,
+            watch=watchdog.watch,
         )
 
     offered = (shadow.offer,) if shadow else ()
@@ -102,13 +109,18 @@ def build(settings: ClassifierSettings) -> list[Component]:
     if adviser is not None:
         unsure = UnsureHandler(slot, clock, adviser, metrics)
         consumers.append(consumer(UNSURE, unsure, name="classifier-advice", batch=settings.classifier_llm_concurrency))
-    model_watch = Timer("model_watch", settings.classifier_model_interval, watch.tick)
+    model_watch = Timer("model_watch", settings.classifier_model_interval, watch.tick, watch=watchdog.watch)
     return [
         grpc,
         *consumers,
         model_watch,
         *(_comparing(shadow, settings) if shadow else ()),
-        *(_learning(settings, engine, clock, common, metrics) if settings.classifier_learn else ()),
+        *(
+            _learning(settings, engine, clock, common, metrics, watch=partial(watchdog.watch, critical=False))
+            if settings.classifier_learn
+            else ()
+        ),
+        watchdog,
         MetricsServer(common.registry, settings.metrics_address),
     ]
 
@@ -127,6 +139,8 @@ def _learning(
     clock: Clock,
     common: ChassisMetrics,
     metrics: ClassifierMetrics,
+    *,
+    watch: Watch,
 ) -> list[Component]:
     """Return what takes in outcomes: apart from the hot path, and none of its failures ends that."""
     options = settings.kafka.client_options()
@@ -156,8 +170,9 @@ def _learning(
             batch=_LEARNING_BATCH,
             linger=settings.classifier_learn_linger,
             session_timeout=settings.consumer_session_timeout,
+            watch=watch,
         ),
-        Timer("forget-outcomes", timedelta(minutes=10), forget),
+        Timer("forget-outcomes", timedelta(minutes=10), forget, watch=watch),
         Relay(
             engine,
             outbox,
@@ -166,6 +181,7 @@ def _learning(
             interval=settings.relay_interval,
             batch=settings.relay_batch,
             pace=settings.relay_pace,
+            watch=watch,
         ),
     ]
     return [Contained(component, metrics) for component in components]

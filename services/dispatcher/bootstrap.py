@@ -13,11 +13,13 @@ from chassis.grpc import GrpcServer
 from chassis.identity.tokens import Authenticator
 from chassis.message import new_id
 from chassis.metrics import ChassisMetrics, MetricsServer
-from chassis.outbox import Outbox, Relay
+from chassis.outbox import Outbox
 from chassis.producer import Producer
+from chassis.relay import Relay
 from chassis.sink import TransactionalSink
 from chassis.sql import build_engine
 from chassis.timer import Timer
+from chassis.watchdog import Watchdog
 from paidan.dispatcher.v1.dispatcher_service_pb2_grpc import add_DispatcherServiceServicer_to_server
 from services.dispatcher.adapters import kafka, sql, tables
 from services.dispatcher.adapters.access import ACCESS
@@ -50,6 +52,7 @@ def build(settings: DispatcherSettings) -> Sequence[Component]:
     """
     clock = SystemClock()
     chassis_metrics = ChassisMetrics()
+    watchdog = Watchdog(chassis_metrics)
     metrics = DispatcherMetrics(chassis_metrics.registry)
     catalogue = load_catalogue(settings.catalogue)
     office = Office(clock=clock, chooser=Chooser(catalogue, settings.policy()), new_id=new_id)
@@ -96,6 +99,7 @@ def build(settings: DispatcherSettings) -> Sequence[Component]:
             health_address=settings.health_address,
             threads=settings.grpc_threads,
             max_in_flight=settings.grpc_max_in_flight,
+            healthy=watchdog.healthy,
         ),
         Consumer(
             kafka.topics(catalogue),
@@ -118,10 +122,11 @@ def build(settings: DispatcherSettings) -> Sequence[Component]:
             batch=settings.consumer_batch,
             linger=settings.consumer_linger,
             session_timeout=settings.consumer_session_timeout,
+            watch=watchdog.watch,
         ),
-        Timer("guard-minute", settings.guard_interval, guard),
-        Timer("gauge", _GAUGE_INTERVAL, gauge),
-        Timer("forget-messages", _HOUSEKEEPING_INTERVAL, forget_messages),
+        Timer("guard-minute", settings.guard_interval, guard, watch=watchdog.watch),
+        Timer("gauge", _GAUGE_INTERVAL, gauge, watch=watchdog.watch),
+        Timer("forget-messages", _HOUSEKEEPING_INTERVAL, forget_messages, watch=watchdog.watch),
         Relay(
             engine,
             outbox,
@@ -130,6 +135,8 @@ def build(settings: DispatcherSettings) -> Sequence[Component]:
             interval=settings.relay_interval,
             pace=settings.relay_pace,
             batch=settings.relay_batch,
+            watch=watchdog.watch,
         ),
+        watchdog,
         MetricsServer(chassis_metrics.registry, settings.metrics_address),
     ]

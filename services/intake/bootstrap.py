@@ -13,11 +13,13 @@ from chassis.group_commit import GroupCommit
 from chassis.grpc import GrpcServer
 from chassis.identity.tokens import Authenticator
 from chassis.metrics import ChassisMetrics, MetricsServer
-from chassis.outbox import Outbox, Relay
+from chassis.outbox import Outbox
 from chassis.producer import Producer
+from chassis.relay import Relay
 from chassis.sink import TransactionalSink
 from chassis.sql import build_engine
 from chassis.timer import Timer
+from chassis.watchdog import Watchdog
 from paidan.intake.v1.intake_service_pb2_grpc import add_IntakeServiceServicer_to_server
 from services.intake.adapters import sql, tables
 from services.intake.adapters.access import ACCESS
@@ -47,6 +49,7 @@ def build(settings: IntakeSettings) -> Sequence[Component]:
     """
     clock = SystemClock()
     chassis_metrics = ChassisMetrics()
+    watchdog = Watchdog(chassis_metrics)
     metrics = IntakeMetrics(chassis_metrics.registry)
     engine = build_engine(settings.database_url.get_secret_value(), service="intake", pool_size=settings.database_pool_size)
     outbox = Outbox(tables.outbox, source=SOURCE)
@@ -89,6 +92,7 @@ def build(settings: IntakeSettings) -> Sequence[Component]:
             health_address=settings.health_address,
             threads=settings.grpc_threads,
             max_in_flight=settings.grpc_max_in_flight,
+            healthy=watchdog.healthy,
         ),
         group,
         hub,
@@ -109,9 +113,10 @@ def build(settings: IntakeSettings) -> Sequence[Component]:
             batch=settings.consumer_batch,
             linger=settings.consumer_linger,
             session_timeout=settings.consumer_session_timeout,
+            watch=watchdog.watch,
         ),
-        Timer("close-resolved", settings.close_interval, close_resolved),
-        Timer("forget-messages", timedelta(minutes=10), forget_messages),
+        Timer("close-resolved", settings.close_interval, close_resolved, watch=watchdog.watch),
+        Timer("forget-messages", timedelta(minutes=10), forget_messages, watch=watchdog.watch),
         Relay(
             engine,
             outbox,
@@ -120,7 +125,9 @@ def build(settings: IntakeSettings) -> Sequence[Component]:
             interval=settings.relay_interval,
             pace=settings.relay_pace,
             batch=settings.relay_batch,
+            watch=watchdog.watch,
         ),
+        watchdog,
         MetricsServer(chassis_metrics.registry, settings.metrics_address),
     ]
 

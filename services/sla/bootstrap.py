@@ -12,11 +12,13 @@ from chassis.gate import Service
 from chassis.grpc import GrpcServer
 from chassis.identity.tokens import Authenticator
 from chassis.metrics import ChassisMetrics, MetricsServer
-from chassis.outbox import Outbox, Relay
+from chassis.outbox import Outbox
 from chassis.producer import Producer
+from chassis.relay import Relay
 from chassis.sink import TransactionalSink
 from chassis.sql import build_engine
 from chassis.timer import Timer
+from chassis.watchdog import Watchdog
 from paidan.sla.v1.sla_service_pb2_grpc import add_SlaServiceServicer_to_server
 from services.sla.adapters import sql, tables
 from services.sla.adapters.access import ACCESS
@@ -44,6 +46,7 @@ def build(settings: SlaSettings) -> Sequence[Component]:
     """
     clock = SystemClock()
     chassis_metrics = ChassisMetrics()
+    watchdog = Watchdog(chassis_metrics)
     metrics = SlaMetrics(chassis_metrics.registry)
     engine = build_engine(settings.database_url.get_secret_value(), service=tables.SCHEMA, pool_size=settings.database_pool_size)
     outbox = Outbox(tables.outbox, source=SOURCE)
@@ -74,6 +77,7 @@ def build(settings: SlaSettings) -> Sequence[Component]:
             health_address=settings.health_address,
             threads=settings.grpc_threads,
             max_in_flight=settings.grpc_max_in_flight,
+            healthy=watchdog.healthy,
         ),
         Consumer(
             TOPICS,
@@ -92,11 +96,22 @@ def build(settings: SlaSettings) -> Sequence[Component]:
             batch=settings.consumer_batch,
             linger=settings.consumer_linger,
             session_timeout=settings.consumer_session_timeout,
+            watch=watchdog.watch,
         ),
-        Timer("calendar", settings.notices_interval, CalendarTick(open_unit_of_work, rules, clock, metrics, batch=settings.tick_batch)),
-        Timer("due", settings.tick_interval, DueTick(open_unit_of_work, horizon, clock, metrics, batch=settings.tick_batch)),
-        Timer("tallies", settings.tally_interval, TallyTick(reader, metrics)),
-        Timer("forget-messages", timedelta(minutes=10), forget_messages),
+        Timer(
+            "calendar",
+            settings.notices_interval,
+            CalendarTick(open_unit_of_work, rules, clock, metrics, batch=settings.tick_batch),
+            watch=watchdog.watch,
+        ),
+        Timer(
+            "due",
+            settings.tick_interval,
+            DueTick(open_unit_of_work, horizon, clock, metrics, batch=settings.tick_batch),
+            watch=watchdog.watch,
+        ),
+        Timer("tallies", settings.tally_interval, TallyTick(reader, metrics), watch=watchdog.watch),
+        Timer("forget-messages", timedelta(minutes=10), forget_messages, watch=watchdog.watch),
         Relay(
             engine,
             outbox,
@@ -105,6 +120,8 @@ def build(settings: SlaSettings) -> Sequence[Component]:
             interval=settings.relay_interval,
             pace=settings.relay_pace,
             batch=settings.relay_batch,
+            watch=watchdog.watch,
         ),
+        watchdog,
         MetricsServer(chassis_metrics.registry, settings.metrics_address),
     ]

@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING, Any
 from kafka import errors as kafka_errors
 
 import chassis.consumer
-import chassis.outbox
 import chassis.producer
+import chassis.relay
 import chassis.sink
 from chassis import failpoint
 from chassis.sql import SqlUnitOfWork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from chassis.publisher import OutRecord
 
 # Stresses
 
@@ -44,14 +46,14 @@ def deliver_everything_twice() -> None:
 
 def fail_half_of_the_sends() -> None:
     """Half of the messages are not acknowledged when they are first sent, and the relay takes its time, so that batches are large."""
-    send, publish_batch = chassis.producer.Producer.send, chassis.outbox.Relay.publish_batch
+    send, publish_batch = chassis.producer.Producer.send, chassis.relay.Relay.publish_batch
     failed: set[str] = set()
 
-    def send_half(self: Any, records: Sequence[tuple[str, str, bytes, list[tuple[str, str]]]]) -> list[Exception | None]:
+    def send_half(self: Any, records: Sequence[OutRecord], **options: Any) -> list[Exception | None]:
         ids = [dict(headers)["ce_id"] for _, _, _, headers in records]
         refused = {each for each in ids if each not in failed and zlib.crc32(each.encode()) % 2}
         failed.update(refused)
-        outcomes = iter(send(self, [record for record, each in zip(records, ids, strict=True) if each not in refused]))
+        outcomes = iter(send(self, [record for record, each in zip(records, ids, strict=True) if each not in refused], **options))
         return [kafka_errors.KafkaTimeoutError() if each in refused else next(outcomes) for each in ids]
 
     def publish_late(self: Any, conn: Any) -> int:
@@ -59,7 +61,7 @@ def fail_half_of_the_sends() -> None:
         return publish_batch(self, conn)
 
     chassis.producer.Producer.send = send_half
-    chassis.outbox.Relay.publish_batch = publish_late
+    chassis.relay.Relay.publish_batch = publish_late
 
 
 # Mutations
@@ -110,7 +112,7 @@ def publish_after_commit() -> None:
 def relay_without_waves() -> None:
     """The relay sends a batch all at once, whatever keys are in it; and batches fail in part."""
     fail_half_of_the_sends()
-    chassis.outbox._waves = lambda rows: [list(rows)]
+    chassis.relay._waves = lambda rows: [list(rows)]
 
 
 def answer_before_commit() -> None:

@@ -17,8 +17,8 @@ from chassis.clock import SystemClock
 from chassis.consumer import Consumer
 from chassis.dead_letter import DeadLetterLimit, DeadLetterLimitReached, dead_letter_topic
 from chassis.message import InMessage, InvalidMessage, RetryLater, new_id
-from chassis.outbox import Relay
 from chassis.producer import Producer
+from chassis.relay import Relay
 from chassis.sink import TransactionalSink
 from tests.integration.chassis.conftest import Probe, Topics, values
 from tests.support.waiting import eventually

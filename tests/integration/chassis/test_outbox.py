@@ -17,18 +17,18 @@ from sqlalchemy import text
 from chassis import trace
 from chassis.message import OutMessage, new_id
 from chassis.metrics import ChassisMetrics
-from chassis.outbox import Outbox, Rejected, Relay
+from chassis.outbox import Outbox
 from chassis.producer import Producer
+from chassis.publisher import DEADLINE, Rejected, TopicUnavailable
+from chassis.relay import Relay
 from tests.integration.chassis.conftest import SOURCE, Probe, Topics, values
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from chassis.outbox import Publisher
+    from chassis.publisher import OutRecord, Publisher
     from deploy.local.parts import LocalParts
-
-Sent = tuple[str, str, bytes, list[tuple[str, str]]]
 
 
 def message(topic: str, key: str, body: str, **changed: Any) -> OutMessage:
@@ -54,11 +54,11 @@ class Log:
     went_out: list[tuple[str, str, str]] = field(default_factory=list)
     trouble: random.Random | None = None
 
-    def send(self, records: Sequence[Sent]) -> list[Exception | None]:
+    def send(self, records: Sequence[OutRecord], *, within: timedelta = DEADLINE) -> list[Exception | None]:
         outcomes: list[Exception | None] = [None] * len(records)
         fates = [self._fate() for _ in records]
         sent = [i for i, fate in enumerate(fates) if fate != "not sent"]
-        for i, outcome in zip(sent, self.behind.send([records[i] for i in sent]), strict=True):
+        for i, outcome in zip(sent, self.behind.send([records[i] for i in sent], within=within), strict=True):
             topic, key, value, _ = records[i]
             if outcome is None:
                 self.went_out.append((topic, key, value.decode()))
@@ -230,7 +230,7 @@ def test_a_rejected_row_holds_back_its_key_alone(probe: Probe, topics: Topics, p
         assert "MessageSizeTooLarge" in held.last_error
         assert held.retry_time is not None
         assert [(row.payload, row.attempts) for row in behind] == [(b"a3", 0), (b"a4", 0)]
-        assert probe.count("paidan_publish_failures_total", error="Rejected") >= 1
+        assert probe.count("paidan_publish_failures_total", topic=topic, error="Rejected") >= 1
         assert probe.count("paidan_messages_published_total", topic=topic) == 3
 
         _operator_deletes(probe, held.seq)
@@ -328,11 +328,11 @@ class Both:
         self._went_out = went_out
         self._waits = True
 
-    def send(self, records: Sequence[Sent]) -> list[Exception | None]:
+    def send(self, records: Sequence[OutRecord], *, within: timedelta = DEADLINE) -> list[Exception | None]:
         if self._waits:
             self._waits = False
             self._together.wait(20)
-        outcomes = self._producer.send(records)
+        outcomes = self._producer.send(records, within=within)
         self._went_out.extend((topic, key, value.decode()) for topic, key, value, _ in records)
         return outcomes
 
@@ -425,7 +425,7 @@ def test_a_producer_tells_what_was_rejected_from_what_may_be_sent_again(topics: 
         ],
     )
 
-    assert [type(outcome) for outcome in outcomes] == [type(None), Rejected, Rejected, Rejected, type(None)]
+    assert [type(outcome) for outcome in outcomes] == [type(None), Rejected, TopicUnavailable, TopicUnavailable, type(None)]
     assert values(topics.read(topic)) == ["1", "4"]
 
 

@@ -74,6 +74,19 @@ def test_health_is_told_on_both_addresses_without_a_token(door: Door, place: str
     assert answer.status == SERVING
 
 
+def test_health_follows_the_progress_of_the_rest_of_the_process(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    with grpc.insecure_channel(door.health_address) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+
+        def state(service: str) -> int:
+            return int(health.Check(health_pb2.HealthCheckRequest(service=service), timeout=PATIENCE_SECONDS).status)
+
+        monkeypatch.setattr(door.server, "_healthy", lambda: False)
+        _eventually(lambda: state("") == NOT_SERVING and state(SERVICE) == NOT_SERVING)
+        monkeypatch.undo()
+        _eventually(lambda: state("") == SERVING and state(SERVICE) == SERVING)
+
+
 def test_the_health_of_an_unknown_service_is_not_found(door: Door) -> None:
     stub = health_pb2_grpc.HealthStub(door.channel)
 

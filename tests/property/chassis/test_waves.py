@@ -8,7 +8,7 @@ from itertools import groupby
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chassis.outbox import _waves
+from chassis.relay import _waves
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 from chassis.dead_letter import DeadLetterLimit, DeadLetterLimitReached
 from chassis.message import InMessage, InvalidMessage, OutMessage, RetryLater
 from chassis.metrics import ChassisMetrics
-from chassis.outbox import Rejected
+from chassis.publisher import Rejected
 from chassis.sink import ProducingSink
 from chassis.testing import ManualClock
 from tests.unit.chassis.builders import ARecord, with_id
@@ -115,7 +115,7 @@ def test_what_the_brokers_do_not_take_puts_the_batch_off(brokers: Brokers, metri
 
     assert [headers["ce_id"] for *_, headers in brokers.taken] == ["of 1", "of 1", "of 2"]
     assert (done(metrics, "done")) == 2
-    assert metrics.registry.get_sample_value("paidan_publish_failures_total", {"error": type(error).__name__}) == 1
+    assert metrics.registry.get_sample_value("paidan_publish_failures_total", {"topic": "out", "error": type(error).__name__}) == 1
 
 
 def test_too_many_dead_letters_stop_it_before_anything_of_the_batch_is_produced(brokers: Brokers, metrics: ChassisMetrics) -> None:

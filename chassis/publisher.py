@@ -1,0 +1,58 @@
+"""Port for publishing records, and the errors that say why a record was not acknowledged."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+OutRecord = tuple[str, str, bytes, list[tuple[str, str]]]
+"""Topic, key, value and headers of a record to publish."""
+
+DEADLINE = timedelta(seconds=4)
+"""Time that all records of one call have for their acknowledgements together."""
+
+
+class Rejected(Exception):
+    """The brokers refuse this record itself, for example because it is too large. Sending it again as it is cannot help."""
+
+
+class TopicUnavailable(Exception):
+    """The topic, or the record's partition of it, took no write: no leader, no such topic, no right, too few replicas, no answer.
+
+    Attributes:
+        topic: Name of the topic.
+        reason: Kafka's name of the error, e.g. `LeaderNotAvailable`; `NotAcknowledged` if there was no answer in time.
+    """
+
+    def __init__(self, topic: str, reason: str) -> None:
+        super().__init__(f"{topic}: {reason}")
+        self.topic = topic
+        self.reason = reason
+
+
+class BrokersAway(Exception):
+    """No broker answered anything. Every other record would fail alike."""
+
+
+def reason_of(error: Exception) -> str:
+    """Return the word by which metrics and logs count an error of a publisher."""
+    return error.reason if isinstance(error, TopicUnavailable) else type(error).__name__
+
+
+class Publisher(Protocol):
+    """Sends records; `chassis.producer.Producer` is one."""
+
+    def send(self, records: Sequence[OutRecord], *, within: timedelta = DEADLINE) -> list[Exception | None]:
+        """Send records and wait for their acknowledgements.
+
+        Args:
+            records: What to send; records of one key and topic keep their order.
+            within: Time for all of them together.
+
+        Returns:
+            Per record None when it is acknowledged, else the error. A record with an error other than `Rejected` may still arrive.
+        """
+        ...

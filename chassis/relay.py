@@ -1,0 +1,407 @@
+"""Relay: publishes the rows of an outbox, each key's in order, at least once.
+
+    release what is due ► read ready rows ► send wave by wave ► delete what was acknowledged ► probe topics in backoff
+
+A wave holds of each key one row, or several of one type on a topic each: the same news to several readers. The next wave starts when
+the one before has its outcome. So each topic has a key's rows in the order in which they were written, and other news come after,
+whatever their topic.
+
+A row that fails waits, and the later rows of its key wait for it, except the same news on other topics. A topic on which nothing was
+acknowledged backs off as a whole: its rows wait, and one of them is sent as a probe when the pause is over. Waiting rows have a
+`retry_time`, and indexes keep them apart from the ready ones: however many rows wait, a reading looks at the first ready ones only.
+
+    ready: NULL ──failed──► waiting: an instant ──due──► ready
+       └──topic or earlier row waits──► waiting: `PARKED` ──that is over──► ready
+
+If no broker answers at all, no row and no topic is to blame: nothing is marked, and one row is tried at each interval.
+
+One relay at a time works for a service, holding an advisory lock on a connection of its own. When that connection breaks a second relay
+may start while the first still sends; both send a key's rows in order, so that the first copy of each is in order, and the inbox drops
+the second. The same holds for a record whose outcome is unknown: its key waits until a second copy is acknowledged.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from sqlalchemy import text
+
+from chassis import failpoint
+from chassis.backoff import Backoffs, pause_after
+from chassis.pace import Pace
+from chassis.publisher import DEADLINE, BrokersAway, Rejected, reason_of
+from chassis.transient import is_transient
+from chassis.watchdog import Progress
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Container, Iterable, Sequence
+
+    from sqlalchemy import Connection, Engine
+
+    from chassis.metrics import ChassisMetrics
+    from chassis.outbox import Outbox
+    from chassis.publisher import Publisher
+    from chassis.watchdog import Watch
+
+log = structlog.get_logger()
+
+PARKED = datetime(9999, 1, 1, tzinfo=UTC)
+"""`retry_time` of a row that waits for a topic or for an earlier row of its key, not for an instant."""
+_STEP_LIMIT = timedelta(seconds=20)
+"""A send has a deadline of 4 s, a statement one of 10 s: a step of the relay that takes longer hangs."""
+
+_FIRST_PAUSE = timedelta(milliseconds=250)
+_LONGEST_PAUSE = timedelta(seconds=4)
+"""Of a topic, and of a row that may be taken when it is sent again: what is back is used again within 4 s."""
+_FIRST_REJECTED_PAUSE = timedelta(seconds=1)
+_LONGEST_REJECTED_PAUSE = timedelta(seconds=15)
+_PROBE_DEADLINE = timedelta(seconds=2)
+_PROBE_CANDIDATES = 20
+_RELEASED_AT_ONCE = 5000
+_SWEPT_AT_ONCE = 2000
+
+
+class Relay:
+    """The publishing side of an outbox: a component."""
+
+    name = "relay"
+
+    def __init__(
+        self,
+        engine: Engine,
+        outbox: Outbox,
+        publisher: Publisher,
+        metrics: ChassisMetrics,
+        *,
+        interval: timedelta,
+        pace: timedelta,
+        batch: int,
+        watch: Watch = Progress,
+    ) -> None:
+        """Publish what is in `outbox`.
+
+        Args:
+            engine: The service's database.
+            outbox: Its writing side, which wakes the relay.
+            publisher: Where messages go.
+            metrics: Where they are counted.
+            interval: How often the table is read when nothing wakes the relay.
+            pace: Least time between two readings while there is something to publish.
+            batch: Most rows in one reading.
+            watch: Gives the progress of the relay's steps; nobody watches it by default.
+        """
+        self._engine = engine
+        self._outbox = outbox
+        self._publisher = publisher
+        self._metrics = metrics
+        self._interval = interval
+        self._pace = Pace(pace)
+        self._batch = batch
+        self._progress = watch(self.name, _STEP_LIMIT)
+        self._table = outbox.table.fullname
+        self._statements = _Statements(self._table)
+        self._topics = Backoffs(_FIRST_PAUSE, _LONGEST_PAUSE)
+        self._brokers_answer = True
+        self._unmarked: list[int] = []
+        self._some_wait = True
+        self._swept = 0
+
+    def run(self, stop: threading.Event) -> None:
+        """Publish until `stop` is set, then once more what is there.
+
+        Raises:
+            DBAPIError: The database answered with an error that does not pass by itself.
+        """
+        while not stop.is_set():
+            try:
+                self._lead(stop)
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                log.warning("relay_lost_database", error=type(error).__name__)
+                stop.wait(1)
+            finally:
+                self._metrics.relay_active.set(0)
+
+    def _lead(self, stop: threading.Event) -> None:
+        """Hold the lock and publish; return when another relay has the lock or `stop` is set."""
+        with self._progress.round():
+            conn = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        with closing(conn):
+            try:
+                with self._progress.round():
+                    leads = conn.scalar(text("SELECT pg_try_advisory_lock(hashtext(:name))"), {"name": self._table})
+                if not leads:
+                    stop.wait(1)
+                    return
+                self._metrics.relay_active.set(1)
+                self._some_wait, self._swept = True, 0
+                while not stop.is_set():
+                    self._pace.wait(stop)
+                    if self.publish_batch(conn) == 0:
+                        self._outbox.wait(self._interval)
+                # Brokers that were away a moment ago would cost the time that is left for stopping; the rows stay for the next process.
+                if self._brokers_answer:
+                    self.publish_batch(conn)
+                conn.execute(text("SELECT pg_advisory_unlock_all()"))
+            except BaseException:
+                # The server may have become read-only, which another connection might not meet. With the connection the lock is gone too.
+                conn.invalidate()
+                raise
+
+    def publish_batch(self, conn: Connection) -> int:
+        """Publish one batch; returns how many rows the brokers acknowledged or became ready, 0 if there is nothing to do at once."""
+        with self._progress.round():
+            self._mark_acknowledged(conn)
+            released = self._release(conn)
+            rows = self._read(conn)
+            self._metrics.outbox_oldest_seconds.set((datetime.now(UTC) - rows[0].create_time).total_seconds() if rows else 0)
+            published = self._publish(conn, rows, DEADLINE)
+            probes = self._choose_probes(conn)
+            if probes:
+                published += self._publish(conn, probes, _PROBE_DEADLINE)
+        return published + released
+
+    def _read(self, conn: Connection) -> list[Any]:
+        """Return the first ready rows that may go now, in order; those of them that have to wait are parked on the way."""
+        wanted = self._batch if self._brokers_answer else 1
+        rows: list[Any] = []
+        after = 0
+        while len(rows) < wanted:
+            ready = conn.execute(self._statements.read, {"after": after, "batch": self._batch}).all()
+            self._progress.step()
+            if not ready:
+                break
+            after = ready[-1].seq
+            free, waiting = _split(ready, self._topics.names())
+            rows += free
+            self._park(conn, waiting)
+            if len(ready) < self._batch:
+                break
+        if self._brokers_answer or not rows:
+            return rows[: self._batch]
+        # Any first row of a key: the one that is tried must not always be on the one topic that does not answer.
+        return [random.choice(_waves(rows)[0])]  # noqa: S311 - no secret
+
+    def _publish(self, conn: Connection, rows: Sequence[Any], deadline: timedelta) -> int:
+        """Send rows wave by wave and note in the table what became of them; returns how many were acknowledged."""
+        acknowledged: list[Any] = []
+        failed: list[tuple[Any, Exception]] = []
+        for wave in _waves(rows):
+            held_back = {row.aggregateid for row, _ in failed}
+            sent = [row for row in wave if row.aggregateid not in held_back]
+            outcomes = self._send(sent, deadline)
+            acknowledged += [row for row, error in outcomes if error is None]
+            failed += [(row, error) for row, error in outcomes if error is not None]
+            if any(error is not None and not isinstance(error, Rejected) for _, error in outcomes):
+                # What failed may fail in the next wave too, and cost its deadline once more: the rest comes with the next reading.
+                break
+        failpoint.reach("relay.before_mark")
+        self._settle(conn, acknowledged, failed)
+        return len(acknowledged)
+
+    def _send(self, rows: Sequence[Any], deadline: timedelta) -> list[tuple[Any, Exception | None]]:
+        """Send a wave; returns each row with the reason if it was not acknowledged."""
+        if not rows:
+            return []
+        records = [(row.aggregatetype, row.aggregateid, row.payload, row.headers) for row in rows]
+        outcomes = list(zip(rows, self._publisher.send(records, within=deadline), strict=True))
+        self._progress.step()
+        answer = not any(isinstance(error, BrokersAway) for _, error in outcomes)
+        if answer != self._brokers_answer:
+            self._brokers_answer = answer
+            log.warning("brokers_back" if answer else "brokers_away")
+        # A topic that rejects a record for what it is takes others.
+        well = {row.aggregatetype for row, error in outcomes if error is None or isinstance(error, Rejected)}
+        ill = {row.aggregatetype: error for row, error in outcomes if error is not None and row.aggregatetype not in well}
+        for topic in well:
+            self._use_again(topic)
+        for topic, error in ill.items():
+            self._back_off(topic, error)
+        return outcomes
+
+    def _back_off(self, topic: str, error: Exception) -> None:
+        """Let a topic back off on which nothing of a wave was acknowledged."""
+        if isinstance(error, BrokersAway):
+            self._topics.postpone(topic)
+            return
+        pause = self._topics.fail(topic)
+        log.warning("topic_backoff", topic=topic, error=reason_of(error), retry_in_seconds=pause.total_seconds())
+        self._metrics.topic_backoff.labels(topic).set(1)
+
+    def _use_again(self, topic: str) -> None:
+        if self._topics.succeed(topic):
+            log.info("topic_recovered", topic=topic)
+            self._metrics.topic_backoff.labels(topic).set(0)
+            self._some_wait, self._swept = True, 0
+
+    def _choose_probes(self, conn: Connection) -> list[Any]:
+        """Return one row of each topic whose pause is over; a topic of which nothing waits is used again without a probe."""
+        probes: list[Any] = []
+        for topic in self._topics.due() if self._brokers_answer else ():
+            candidates = conn.execute(self._statements.probe, {"topic": topic, "most": _PROBE_CANDIDATES}).all()
+            if candidates:
+                # Any of the first: if one partition of the topic is ill, the others must not wait for it.
+                probes.append(random.choice(candidates))  # noqa: S311 - no secret
+            else:
+                self._use_again(topic)
+        return probes
+
+    def _settle(self, conn: Connection, acknowledged: Sequence[Any], failed: Sequence[tuple[Any, Exception]]) -> None:
+        """Delete what was acknowledged, let what was not wait, and release what waited for it."""
+        self._unmarked += [row.seq for row in acknowledged]
+        self._mark_acknowledged(conn)
+        for topic, count in Counter(row.aggregatetype for row in acknowledged).items():
+            self._metrics.published.labels(topic).inc(count)
+        if acknowledged and self._some_wait:
+            conn.execute(self._statements.release_keys, {"keys": [row.aggregateid for row in acknowledged], "parked": PARKED})
+        for row, error in failed:
+            self._metrics.publish_failures.labels(row.aggregatetype, reason_of(error)).inc()
+        self._hold_back(conn, [(row, error) for row, error in failed if not isinstance(error, BrokersAway)])
+
+    def _mark_acknowledged(self, conn: Connection) -> None:
+        """Delete rows that were acknowledged. If that fails it comes first when the database is back, so that they are not sent again."""
+        if self._unmarked:
+            conn.execute(self._statements.delete, {"seqs": self._unmarked})
+            self._unmarked = []
+            self._progress.step()
+
+    def _hold_back(self, conn: Connection, failed: Sequence[tuple[Any, Exception]]) -> None:
+        """Let rows wait that were not acknowledged, longer each time; those of a topic in backoff wait for the topic."""
+        if not failed:
+            return
+        now = datetime.now(UTC)
+        retries = []
+        for row, error in failed:
+            if isinstance(error, Rejected):
+                pause = pause_after(row.attempts, _FIRST_REJECTED_PAUSE, _LONGEST_REJECTED_PAUSE)
+                log.error(
+                    "message_rejected",
+                    topic=row.aggregatetype,
+                    message_id=row.id,
+                    error=str(error),
+                    retry_in_seconds=pause.total_seconds(),
+                )
+            else:
+                pause = pause_after(row.attempts, _FIRST_PAUSE, _LONGEST_PAUSE)
+            retries.append(PARKED if row.aggregatetype in self._topics else now + pause)
+        self._some_wait = True
+        conn.execute(
+            self._statements.hold_back,
+            {
+                "seqs": [row.seq for row, _ in failed],
+                "retries": retries,
+                "errors": [str(error)[:500] for _, error in failed],
+            },
+        )
+
+    def _park(self, conn: Connection, rows: Sequence[Any]) -> None:
+        if rows:
+            self._some_wait = True
+            conn.execute(self._statements.park, {"seqs": [row.seq for row in rows], "parked": PARKED})
+
+    def _release(self, conn: Connection) -> int:
+        """Make rows ready that are due, and some that wait for nothing any more; returns how many of the latter."""
+        if not self._some_wait:
+            return 0
+        conn.execute(self._statements.release_due, {"now": datetime.now(UTC), "most": _RELEASED_AT_ONCE})
+        swept = conn.execute(
+            self._statements.sweep,
+            {"after": self._swept, "most": _SWEPT_AT_ONCE, "parked": PARKED, "topics": self._topics.names()},
+        ).one()
+        self._some_wait = self._swept > 0 or swept.looked > 0
+        self._swept = swept.last if swept.looked == _SWEPT_AT_ONCE else 0
+        self._progress.step()
+        return int(swept.released)
+
+
+class _Statements:
+    """The relay's statements for one table; a row is held if an earlier row of its key waits, unless that is the same news elsewhere."""
+
+    def __init__(self, table: str) -> None:
+        columns = "seq, id, aggregatetype, aggregateid, type, payload, headers, create_time, attempts"
+        earlier = f"""
+            SELECT FROM {table} AS h WHERE h.aggregateid = o.aggregateid AND h.seq < o.seq
+            AND (h.type <> o.type OR h.aggregatetype = o.aggregatetype)
+        """
+        held = f"EXISTS ({earlier} AND h.retry_time IS NOT NULL)"
+        self.read = text(f"""
+            SELECT {columns}, {held} AS held FROM {table} AS o
+            WHERE retry_time IS NULL AND seq > :after ORDER BY seq LIMIT :batch
+        """)  # noqa: S608
+        self.probe = text(f"""
+            SELECT {columns} FROM {table} AS o
+            WHERE aggregatetype = :topic AND retry_time IS NOT NULL AND NOT {held} AND NOT EXISTS ({earlier} AND h.retry_time IS NULL)
+            ORDER BY seq LIMIT :most
+        """)  # noqa: S608
+        self.delete = text(f"DELETE FROM {table} WHERE seq = ANY(:seqs)")  # noqa: S608
+        self.park = text(f"UPDATE {table} SET retry_time = :parked WHERE seq = ANY(:seqs)")  # noqa: S608
+        self.hold_back = text(f"""
+            UPDATE {table} AS o SET attempts = attempts + 1, retry_time = f.retry, last_error = f.error
+            FROM unnest(CAST(:seqs AS bigint[]), CAST(:retries AS timestamptz[]), CAST(:errors AS text[])) AS f (seq, retry, error)
+            WHERE o.seq = f.seq
+        """)  # noqa: S608
+        self.release_due = text(f"""
+            UPDATE {table} SET retry_time = NULL
+            WHERE seq = ANY(ARRAY(SELECT seq FROM {table} WHERE retry_time <= :now ORDER BY retry_time LIMIT :most))
+        """)  # noqa: S608
+        self.release_keys = text(f"""
+            UPDATE {table} SET retry_time = NULL WHERE aggregateid = ANY(:keys) AND retry_time = :parked
+        """)  # noqa: S608
+        self.sweep = text(f"""
+            WITH looked AS MATERIALIZED (
+                SELECT seq, aggregateid, aggregatetype, type, retry_time FROM {table}
+                WHERE retry_time IS NOT NULL AND seq > :after ORDER BY seq LIMIT :most
+            ), released AS (
+                UPDATE {table} SET retry_time = NULL WHERE seq = ANY(ARRAY(
+                    SELECT seq FROM looked AS o
+                    WHERE retry_time = :parked AND aggregatetype <> ALL(CAST(:topics AS text[])) AND NOT {held}
+                )) RETURNING seq
+            )
+            SELECT count(*) AS looked, max(seq) AS last, (SELECT count(*) FROM released) AS released FROM looked
+        """)  # noqa: S608
+
+
+def _split(rows: Iterable[Any], topics: Container[str]) -> tuple[list[Any], list[Any]]:
+    """Split ready rows, in order, into those that may go and those that have to wait.
+
+    Args:
+        rows: The first ready rows; `held` says whether an earlier row of the key waits already.
+        topics: Topics in backoff.
+    """
+    free: list[Any] = []
+    waiting: list[Any] = []
+    of_key: dict[str, list[Any]] = defaultdict(list)
+    for row in rows:
+        before = of_key.get(row.aggregateid, ())
+        if (
+            row.held
+            or row.aggregatetype in topics
+            or any(each.type != row.type or each.aggregatetype == row.aggregatetype for each in before)
+        ):
+            of_key[row.aggregateid].append(row)
+            waiting.append(row)
+        else:
+            free.append(row)
+    return free, waiting
+
+
+def _waves(rows: Sequence[Any]) -> list[list[Any]]:
+    """Split rows into waves: a key's row goes with its row before if both are of one type on topics of their own, else one wave later."""
+    waves: list[list[Any]] = []
+    latest: dict[str, tuple[int, str, set[str]]] = {}
+    for row in rows:
+        n, kind, topics = latest.get(row.aggregateid, (-1, "", set()))
+        if row.type != kind or row.aggregatetype in topics:
+            n, topics = n + 1, set()
+        latest[row.aggregateid] = (n, row.type, {*topics, row.aggregatetype})
+        if n == len(waves):
+            waves.append([])
+        waves[n].append(row)
+    return waves

@@ -1,0 +1,124 @@
+"""Progress watchdog: notices from outside the thread that a loop hangs.
+
+    loop: with progress.round(): … progress.step() … ◄── once a second ── watchdog ──► metric, log event, health
+
+A loop declares its rounds with a limit. A round that takes longer, or a step of it, makes the process unhealthy until the loop goes on.
+The watchdog ends nothing: what restarts unhealthy processes does.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from chassis.metrics import ChassisMetrics
+
+log = structlog.get_logger()
+
+_CHECK_INTERVAL = timedelta(seconds=1)
+_FRAMES = 15
+
+
+class Progress:
+    """The rounds of one loop, which is one thread's at a time."""
+
+    def __init__(self, name: str, limit: timedelta, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """Watch rounds of `name`; neither a round without steps nor a step should take longer than `limit`."""
+        self.name = name
+        self._limit = limit.total_seconds()
+        self._monotonic = monotonic
+        self._current: tuple[float, int] | None = None
+
+    @contextmanager
+    def round(self) -> Iterator[None]:
+        """Declare that a round runs until the end of the `with` block."""
+        self.step()
+        try:
+            yield
+        finally:
+            self._current = None
+
+    def step(self) -> None:
+        """Declare that the current round goes on: its limit begins anew."""
+        self._current = (self._monotonic(), threading.get_ident())
+
+    def overrun(self) -> tuple[float, int] | None:
+        """Return since how many seconds the current step runs, and the identifier of its thread; None within the limit."""
+        current = self._current
+        if current is None:
+            return None
+        seconds = self._monotonic() - current[0]
+        return (seconds, current[1]) if seconds > self._limit else None
+
+
+Watch = Callable[[str, timedelta], Progress]
+"""Gives the progress of a loop with a name and a limit: `Watchdog.watch`, or `Progress` itself where nobody watches."""
+
+
+class Watchdog:
+    """Checks once a second that the loops of a process go on: a component."""
+
+    name = "watchdog"
+
+    def __init__(self, metrics: ChassisMetrics, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._metrics = metrics
+        self._monotonic = monotonic
+        self._watched: list[Progress] = []
+        self._stalled: set[str] = set()
+        self._critical: set[str] = set()
+
+    def watch(self, name: str, limit: timedelta, *, critical: bool = True) -> Progress:
+        """Return the progress of a loop that is watched from now on.
+
+        Args:
+            name: What metrics and events call it.
+            limit: Longest time of a step.
+            critical: Whether the process is unhealthy while the loop hangs.
+        """
+        if critical:
+            self._critical.add(name)
+        progress = Progress(name, limit, self._monotonic)
+        self._watched.append(progress)
+        self._metrics.loop_stalled.labels(name).set(0)
+        return progress
+
+    def healthy(self) -> bool:
+        """Return whether every critical loop goes on, as of the last check."""
+        return not self._stalled & self._critical
+
+    def run(self, stop: threading.Event) -> None:
+        """Check until `stop` is set."""
+        while not stop.wait(_CHECK_INTERVAL.total_seconds()):
+            self.check()
+
+    def check(self) -> None:
+        """Look at every loop once."""
+        for progress in self._watched:
+            overrun = progress.overrun()
+            if overrun is not None and progress.name not in self._stalled:
+                self._stalled.add(progress.name)
+                self._metrics.loop_stalled.labels(progress.name).set(1)
+                seconds, thread = overrun
+                log.error("loop_stalled", loop=progress.name, seconds=round(seconds, 1), frames=_frames_of(thread))
+            elif overrun is None and progress.name in self._stalled:
+                self._stalled.discard(progress.name)
+                self._metrics.loop_stalled.labels(progress.name).set(0)
+                log.warning("loop_resumed", loop=progress.name)
+
+
+def _frames_of(thread: int) -> list[str]:
+    """Return where a thread is, innermost frame last: files, lines and functions, without values, which may be personal."""
+    frame = sys._current_frames().get(thread)  # noqa: SLF001 - the documented way to look into another thread
+    stack = traceback.StackSummary.extract(traceback.walk_stack(frame), limit=_FRAMES, lookup_lines=False)
+    return [f"{each.filename}:{each.lineno} {each.name}" for each in reversed(stack)]
