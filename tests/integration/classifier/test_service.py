@@ -130,10 +130,10 @@ def test_tickets_are_classified_garbage_is_kept_aside_and_models_change_without_
     environment = {"KAFKA_BOOTSTRAP": kafka_bootstrap, "DATABASE_URL": database.url}
     with running(model_folder, tmp_path / "log", environment) as service:
         before = tickets.submit("这周停电三次,生产线报废一批料", "国企项目部欠我们货款86万", "")
-        poison = f"poison {uuid.uuid4()}"
-        tickets.send(poison, b"\xff\xff", "poison")
+        poison = b"\xff\xff" + uuid.uuid4().bytes
+        tickets.send("poison", poison, "poison")
         told = classifications_of(kafka_bootstrap, before)
-        buried = read_until(kafka_bootstrap, "intake.tickets.v1.dlq", lambda read: poison in {message.key for message in read})
+        buried = read_until(kafka_bootstrap, "intake.tickets.v1.dlq", lambda read: poison in {message.data for message in read})
 
         save_model(model_folder, fingerprint="1234567890", parameters=shifted(some_parameters()))
         swapped = eventually(lambda: "20261123-12345678" in database.versions())
@@ -146,7 +146,7 @@ def test_tickets_are_classified_garbage_is_kept_aside_and_models_change_without_
     assert [payload.classification.classes[0].class_code for payload in payloads[:2]] == ["power_supply", "arrears_payment"]
     assert payloads[2].classification.abstained
     assert [payload.classification.model_version for payload in payloads] == ["20261123-abcdef01"] * 3 + ["20261123-12345678"]
-    assert poison in {message.key for message in buried}
+    assert poison in {message.data for message in buried}
     assert swapped
     assert database.versions() == {"20261123-abcdef01", "20261123-12345678"}
     assert 'paidan_classifier_classified_total{class_code="power_supply"} 2.0' in metrics
