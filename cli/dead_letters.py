@@ -137,7 +137,8 @@ def redrive(
             producer.close()
         redriven = len(letters) - len(passed_over)
         if as_json:
-            print_json({"topic": topic, "redriven": redriven, "truncated": [letter.offset for letter in passed_over]})
+            left_out = {"truncated": [letter.offset for letter in passed_over]} if passed_over else {}
+            print_json({"topic": topic, "redriven": redriven, **left_out})
         else:
             console.print(f"{topic}: 重新投递 redriven {redriven}")
             for letter in passed_over:
