@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from kafka import KafkaConsumer
 from kafka import errors as kafka_errors
+from kafka.structs import OffsetAndMetadata, TopicPartition
 
-from chassis import failpoint, kafka_records  # noqa: F401 - consumers read through the second
+from chassis import failpoint
 from chassis.kafka import CLIENT_OPTIONS, METADATA_TIMEOUT, milliseconds
+from chassis.kafka_records import CONSUMER_OPTIONS, MOST_POLLED_BYTES
 from chassis.sink import TRANSIENT
 from chassis.watchdog import Progress
 
@@ -33,17 +35,33 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _COMMIT_INTERVAL = timedelta(milliseconds=250)
-_IDLE_POLL = timedelta(milliseconds=500)
+_COMMIT_RETRY = timedelta(seconds=1)
+_IDLE_POLL = timedelta(milliseconds=250)
+_HEARTBEAT = timedelta(milliseconds=500)
+"""By the answer to a heartbeat a member learns that another has left; until then the other's partitions wait."""
+_CLOSE_TIMEOUT = timedelta(seconds=3)
+_REBUILD_PAUSE = timedelta(milliseconds=500)
 _TYPICAL_RECORD_BYTES = 600
-_LONGEST_BACK_OFF = timedelta(seconds=5)
 _STEP_LIMIT = timedelta(seconds=60)
 """A poll, a batch or a commit that takes longer hangs."""
+_WHOLE_BATCH_BYTES = MOST_POLLED_BYTES // 2
+_LONGEST_BACK_OFF = timedelta(seconds=2)
+
+_LOST_MEMBERSHIP = (
+    kafka_errors.CommitFailedError,
+    kafka_errors.IllegalGenerationError,
+    kafka_errors.RebalanceInProgressError,
+    kafka_errors.UnknownMemberIdError,
+)
+"""A commit came too late: the partitions may be another's now, who reads the records again."""
 
 
 class Consumer:
     """Reads topics for a group and hands every batch to a sink: a component."""
 
     name = "consumer"
+    stops_at_once = True
+    """Its partitions wait until it has left its group, so that it does not wait for the doors to close."""
 
     def __init__(
         self,
@@ -79,13 +97,14 @@ class Consumer:
         self._progress = watch(f"{self.name} {group}", _STEP_LIMIT)
         self._options = {
             **CLIENT_OPTIONS,
+            **CONSUMER_OPTIONS,
             **client_options,
             "group_id": group,
             "client_id": group,
             "enable_auto_commit": False,
             "auto_offset_reset": "earliest",
             "session_timeout_ms": milliseconds(session_timeout),
-            "heartbeat_interval_ms": milliseconds(session_timeout) // 3,
+            "heartbeat_interval_ms": milliseconds(min(_HEARTBEAT, session_timeout / 3)),
             "max_poll_records": batch,
             "fetch_min_bytes": batch * _TYPICAL_RECORD_BYTES,
             "fetch_max_wait_ms": milliseconds(linger),
@@ -93,36 +112,43 @@ class Consumer:
         }
 
     def run(self, stop: threading.Event) -> None:
-        """Consume until `stop` is set. The client is built anew after any of its errors."""
+        """Consume until `stop` is set. The client is built anew after an error that it does not get over by itself."""
         while not stop.is_set():
             try:
                 self._consume(stop)
             except kafka_errors.KafkaError as error:
                 log.warning("consumer_lost_brokers", error=type(error).__name__)
-                stop.wait(1)
+                stop.wait(_REBUILD_PAUSE.total_seconds())
 
     def _consume(self, stop: threading.Event) -> None:
         consumer = KafkaConsumer(*self._topics, **self._options)
-        commit_at: float | None = None
+        offsets = _Offsets(consumer)
         try:
             while not stop.is_set():
-                patience = _IDLE_POLL.total_seconds() if commit_at is None else max(0.0, commit_at - time.monotonic())
+                # While partitions are paused, others have their turn, and are not waited for.
+                patience = 0 if consumer.paused() else offsets.time_left()
                 with self._progress.round():
-                    polled = consumer.poll(timeout_ms=int(patience * 1000), max_records=self._batch)
+                    polled = consumer.poll(timeout_ms=patience, max_records=self._batch)
                 records = [record for partition in polled.values() for record in partition]
                 if records:
                     if not self._process(records, stop):
                         return
                     failpoint.reach("consumer.before_offset_commit")
-                    # A synchronous commit costs as much as many messages: several batches share one.
-                    commit_at = commit_at or time.monotonic() + _COMMIT_INTERVAL.total_seconds()
-                if commit_at is not None and (stop.is_set() or time.monotonic() >= commit_at):
+                    offsets.note(polled)
+                self._take_turns(consumer, polled, records)
+                if offsets.due() or (stop.is_set() and offsets.waiting):
                     with self._progress.round():
-                        consumer.commit(timeout_ms=milliseconds(METADATA_TIMEOUT))
-                    commit_at = None
+                        offsets.commit()
         finally:
             with suppress(kafka_errors.KafkaError):
-                consumer.close(autocommit=False, timeout_ms=3000)
+                consumer.close(autocommit=False, timeout_ms=milliseconds(_CLOSE_TIMEOUT))
+
+    def _take_turns(self, consumer: KafkaConsumer, polled: Mapping[TopicPartition, Sequence[Record]], records: Sequence[Record]) -> None:
+        """Let the others go first after a partition had a whole batch: the client hands over all it has of one before the next."""
+        if len(records) >= self._batch or sum(len(record.value or b"") for record in records) >= _WHOLE_BATCH_BYTES:
+            consumer.pause(*polled)
+        elif consumer.paused():
+            consumer.resume(*consumer.paused())
 
     def _process(self, records: Sequence[Record], stop: threading.Event) -> bool:
         """Hand records to the sink until it takes them; False if told to stop before: they come again to whoever reads next."""
@@ -139,3 +165,44 @@ class Consumer:
             else:
                 return True
         return False
+
+
+class _Offsets:
+    """Offsets of records that had their effect, until the group has them. For one consumer."""
+
+    def __init__(self, consumer: KafkaConsumer) -> None:
+        self._consumer = consumer
+        self._commit_at = 0.0
+        self.waiting: dict[TopicPartition, OffsetAndMetadata] = {}
+
+    def note(self, polled: Mapping[TopicPartition, Sequence[Record]]) -> None:
+        """Take down records that had their effect. A synchronous commit costs as much as many messages: several batches share one."""
+        if not self.waiting:
+            self._commit_at = time.monotonic() + _COMMIT_INTERVAL.total_seconds()
+        self.waiting |= {partition: OffsetAndMetadata(records[-1].offset + 1, "", -1) for partition, records in polled.items()}
+
+    def time_left(self) -> int:
+        """Return how long a poll may wait, in milliseconds."""
+        left = self._commit_at - time.monotonic() if self.waiting else _IDLE_POLL.total_seconds()
+        return int(max(0.0, left) * 1000)
+
+    def due(self) -> bool:
+        """Return whether it is time to commit."""
+        return bool(self.waiting) and time.monotonic() >= self._commit_at
+
+    def commit(self) -> None:
+        """Commit what belongs to the consumer still; try again later if the coordinator does not answer.
+
+        The consumer is kept then: it is a member of its group, and goes on when the coordinator is back. A new one would have to wait
+        until the group has given up the old one.
+        """
+        self.waiting = {partition: offset for partition, offset in self.waiting.items() if partition in self._consumer.assignment()}
+        try:
+            self._consumer.commit(self.waiting, timeout_ms=milliseconds(METADATA_TIMEOUT))
+        except _LOST_MEMBERSHIP as error:
+            log.info("offsets_not_committed", error=type(error).__name__)
+        except kafka_errors.RetriableError as error:
+            log.warning("offsets_not_committed", error=type(error).__name__)
+            self._commit_at = time.monotonic() + _COMMIT_RETRY.total_seconds()
+            return
+        self.waiting = {}

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chassis.message import OutMessage, Record, new_id
+from chassis.message import OutMessage, Record, Unreadable, new_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime, timedelta
 
 SUFFIX = ".dlq"
+PREFIX = "dlq_"
+"""How the names of headers begin that a dead letter has beside those of its record."""
+KEY = "dlq_key"
+TRUNCATED = "dlq_truncated"
 
 
 def dead_letter_topic(topic: str) -> str:
@@ -20,28 +25,106 @@ def dead_letter_topic(topic: str) -> str:
     return f"{topic}{SUFFIX}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What a dead letter keeps of a record, in bytes of UTF-8 unless another unit is named.
+
+    Together with its own headers a dead letter stays below 1 MiB uncompressed: the least limit of brokers and producers by default
+    (`message.max.bytes`, `max.request.size`).
+    """
+
+    value: int = 900 * 1024
+    part_of_value: int = 64 * 1024
+    """What is kept of a value that is longer: it cannot be redriven, and this much shows what it was."""
+    key: int = 1024
+    headers: int = 64
+    """Number of headers."""
+    header_name: int = 256
+    header_value: int = 4 * 1024
+    all_headers: int = 48 * 1024
+    detail: int = 2 * 1024
+
+
+KEPT = _Kept()
+
+
 def dead_letter(record: Record, *, consumer: str, reason: str, detail: str, now: datetime) -> OutMessage:
-    """Build the dead letter of a record: its key, value and headers as they were, and `dlq_*` headers that say what was wrong."""
-    key = _printable(record.key or b"")
+    """Build the dead letter of a record: its value and headers within bounds, and `dlq_*` headers that say what was wrong.
+
+    The key of the dead letter is the position of the record, so that no key of a sender's choice decides which messages wait behind it. The
+    key of the record is in `dlq_key`. `dlq_truncated` names what was cut, and is absent if nothing was.
+    """
+    value = record.value or b""
+    whole_value = len(value) <= KEPT.value and not isinstance(value, Unreadable)
+    key = _Cut.of(_printable(record.key or b""), KEPT.key)
+    headers, all_kept = _kept_headers(record.headers)
+    cut = [
+        part
+        for part, whole in (
+            ("value", whole_value),
+            ("key", key.whole),
+            ("headers", all_kept),
+        )
+        if not whole
+    ]
+    position = f"{record.topic}/{record.partition}/{record.offset}"
     return OutMessage(
         id=new_id(),
         topic=dead_letter_topic(record.topic),
-        key=key,
+        key=position,
         type="paidan.DeadLetter",
-        subject=key,
+        subject=position,
         time=now,
-        data=record.value or b"",
+        data=bytes(value if whole_value else value[: KEPT.part_of_value]),
         verbatim_headers=(
-            *((_without_nul(name), _printable(value or b"")) for name, value in record.headers),
+            *headers,
             ("dlq_reason", reason),
-            ("dlq_detail", _without_nul(detail)),
+            ("dlq_detail", _Cut.of(_without_nul(detail), KEPT.detail).text),
             ("dlq_topic", record.topic),
             ("dlq_partition", str(record.partition)),
             ("dlq_offset", str(record.offset)),
+            (KEY, key.text),
+            ("dlq_value_bytes", str(value.size if isinstance(value, Unreadable) else len(value))),
+            *(((TRUNCATED, ",".join(cut)),) if cut else ()),
             ("dlq_consumer", consumer),
             ("dlq_time", now.isoformat()),
         ),
     )
+
+
+def _kept_headers(headers: Sequence[tuple[str, bytes]]) -> tuple[list[tuple[str, str]], bool]:
+    """Return the headers that a dead letter keeps, and whether those are all, whole. Those of an earlier burial are left out."""
+    kept: list[tuple[str, str]] = []
+    left, all_kept = KEPT.all_headers, True
+    for name, value in headers:
+        if name.startswith(PREFIX):
+            continue
+        short_name = _Cut.of(_without_nul(name), KEPT.header_name)
+        short_value = _Cut.of(_printable((value or b"")[: KEPT.header_value + 1]), KEPT.header_value)
+        left -= len(short_name.text.encode()) + len(short_value.text.encode())
+        if left < 0 or len(kept) == KEPT.headers:
+            return kept, False
+        all_kept &= short_name.whole and short_value.whole
+        kept.append((short_name.text, short_value.text))
+    return kept, all_kept
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """A text that was cut to a number of bytes.
+
+    Attributes:
+        whole: Whether nothing was cut.
+    """
+
+    text: str
+    whole: bool
+
+    @classmethod
+    def of(cls, text: str, most: int) -> _Cut:
+        """Cut `text` to at most `most` bytes of UTF-8, between characters."""
+        raw = text.encode()
+        return cls(text, whole=True) if len(raw) <= most else cls(raw[:most].decode(errors="ignore"), whole=False)
 
 
 def _printable(value: bytes) -> str:

@@ -4,7 +4,8 @@ run(components)
 │  every component runs in a thread of its own
 │  SIGTERM, SIGINT or the first failure ends all
 ▼
-drain, in the order given: doors first, then consumers and timers, the relay last, so that what was taken in still goes out
+drain: consumers leave their groups at once; the others in the order given: doors, timers, the relay last, so that what was taken in still
+goes out
 ▼
 the first failure is raised again; a component that does not stop in time is left behind by a hard exit
 """
@@ -37,7 +38,10 @@ _TRIM_INTERVAL = timedelta(seconds=20)
 
 
 class Component(Protocol):
-    """Something that runs until it is told to stop."""
+    """Something that runs until it is told to stop.
+
+    One whose attribute `stops_at_once` is true is told so before it is its turn: others wait for what it holds, and nothing waits for it.
+    """
 
     name: str
 
@@ -51,6 +55,7 @@ class _Running:
 
     def __init__(self, component: Component, ended: threading.Event) -> None:
         self.name = component.name
+        self.stops_at_once: bool = getattr(component, "stops_at_once", False)
         self.failure: BaseException | None = None
         self.stop = threading.Event()
         self._component = component
@@ -133,6 +138,9 @@ def _wait(stop: threading.Event, libc: ctypes.CDLL) -> None:
 
 def _drain(running: Sequence[_Running], grace: timedelta) -> None:
     end = time.monotonic() + grace.total_seconds()
+    for each in running:
+        if each.stops_at_once:
+            each.stop.set()
     for each in running:
         each.stop.set()
         each.thread.join(max(0.1, end - time.monotonic()))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 from google.protobuf import json_format
 from uuid_utils import uuid7
@@ -50,6 +50,26 @@ class InvalidMessage(Exception):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+class Unreadable(bytes):
+    """The value of a record that could not be read: the first of its raw bytes.
+
+    Attributes:
+        reason: Upper-case word for programs, e.g. `CORRUPT_RECORD`.
+        detail: What is wrong, and which offsets the record stands for.
+        size: Number of all its raw bytes.
+    """
+
+    reason: str
+    detail: str
+    size: int
+
+    def __new__(cls, kept: bytes, *, reason: str, detail: str, size: int) -> Self:
+        """Keep what there is of the value."""
+        made = super().__new__(cls, kept)
+        made.reason, made.detail, made.size = reason, detail, size
+        return made
 
 
 class RetryLater(Exception):
@@ -167,8 +187,10 @@ def read_record(record: Record) -> InMessage:
     """Read a record's attributes. The payload is not looked at.
 
     Raises:
-        InvalidMessage: The record has no value, a header or the key is not UTF-8 or holds NUL, or a time is none.
+        InvalidMessage: The record could not be read or has no value, a header or the key is not UTF-8 or holds NUL, or a time is none.
     """
+    if isinstance(record.value, Unreadable):
+        raise InvalidMessage(record.value.reason, record.value.detail)
     if record.value is None:
         raise InvalidMessage("NO_VALUE", "the record has no value")
     headers = _text_headers(record.headers)

@@ -15,11 +15,13 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from chassis.dead_letter import SUFFIX, dead_letter_topic
+from chassis.dead_letter import KEY, PREFIX, SUFFIX, TRUNCATED, dead_letter_topic
+from chassis.kafka_records import CONSUMER_OPTIONS
+from chassis.message import Unreadable
 from chassis.producer import Producer
 from chassis.settings import KafkaSettings
 from cli.connection import load
-from cli.output import CommandError, JsonFlag, console, errors_shown, print_json
+from cli.output import CommandError, JsonFlag, console, error_console, errors_shown, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +43,7 @@ class DeadLetter:
     Attributes:
         topic: Topic that it was on.
         offset: Its place in the dead-letter topic.
+        key: Key that it had there.
         headers: All headers, `dlq_*` among them.
     """
 
@@ -54,6 +57,11 @@ class DeadLetter:
         """Return a header's value, or nothing."""
         return dict(self.headers).get(name, "")
 
+    @property
+    def cut(self) -> str:
+        """What of it was too long to be kept, e.g. `value,headers`; nothing if it is whole."""
+        return self.header(TRUNCATED)
+
     def summary(self) -> dict[str, Any]:
         """Return what a list shows."""
         return {
@@ -65,6 +73,7 @@ class DeadLetter:
             "time": self.header("dlq_time"),
             "id": self.header("ce_id"),
             "key": self.key,
+            "truncated": self.cut,
         }
 
 
@@ -118,20 +127,33 @@ def redrive(
     with errors_shown(), _reader(load().kafka_bootstrap) as consumer:
         letters = _read(consumer, [dead_letter_topic(topic)], from_start=False)[:limit]
         producer = Producer(KafkaSettings(bootstrap=load().kafka_bootstrap).client_options(), client_id=GROUP)
+        passed_over = [letter for letter in letters if letter.cut]
         try:
             for letter in letters:
-                _redrive(producer, letter)
+                if not letter.cut:
+                    _redrive(producer, letter)
                 _mark(consumer, letter)
         finally:
             producer.close()
+        redriven = len(letters) - len(passed_over)
         if as_json:
-            print_json({"topic": topic, "redriven": len(letters)})
+            left_out = {"truncated": [letter.offset for letter in passed_over]} if passed_over else {}
+            print_json({"topic": topic, "redriven": redriven, **left_out})
         else:
-            console.print(f"{topic}: 重新投递 redriven {len(letters)}")
+            console.print(f"{topic}: 重新投递 redriven {redriven}")
+            for letter in passed_over:
+                console.print(f"[yellow]{escape(_refusal(letter))}[/]")
+        if passed_over and not redriven:
+            raise CommandError(_refusal(passed_over[0]), hint="whoever wrote the message has to send it again")
+
+
+def _refusal(letter: DeadLetter) -> str:
+    size = letter.header("dlq_value_bytes")
+    return f"not redriven, offset {letter.offset}: its {letter.cut} was cut when it was buried (value of {size} bytes)"
 
 
 def _redrive(producer: Producer, letter: DeadLetter) -> None:
-    original = [(name, value) for name, value in letter.headers if not name.startswith("dlq_")]
+    original = [(name, value) for name, value in letter.headers if not name.startswith(PREFIX)]
     headers = [*original, ("redrive_time", datetime.now(UTC).isoformat())]
     error = producer.send([(letter.topic, letter.key, letter.value, headers)])[0]
     if error is not None:
@@ -157,7 +179,7 @@ def _dead_letter_topics(consumer: KafkaConsumer) -> list[str]:
 def _reader(bootstrap: str) -> Iterator[KafkaConsumer]:
     options = KafkaSettings(bootstrap=bootstrap).client_options()
     try:
-        consumer = KafkaConsumer(**options, group_id=GROUP, enable_auto_commit=False, metrics_enabled=False)
+        consumer = KafkaConsumer(**CONSUMER_OPTIONS, **options, group_id=GROUP, enable_auto_commit=False, metrics_enabled=False)
     except KafkaError as error:
         raise CommandError("Kafka does not answer", hint=type(error).__name__) from error
     try:
@@ -181,16 +203,19 @@ def _read(consumer: KafkaConsumer, topics: list[str], *, from_start: bool) -> li
         polled = consumer.poll(timeout_ms=_IDLE_MILLISECONDS)
         if not polled:
             break
-        letters.extend(_letter(record) for records in polled.values() for record in records)
+        letters.extend(letter for records in polled.values() for record in records if (letter := _letter(record)) is not None)
     return sorted(letters, key=lambda letter: (letter.topic, letter.offset))
 
 
-def _letter(record: Any) -> DeadLetter:  # noqa: ANN401 - the library's record
+def _letter(record: Any) -> DeadLetter | None:  # noqa: ANN401 - the library's record
+    if isinstance(record.value, Unreadable):
+        error_console.print(f"[yellow]{escape(f'{record.topic}: passed over, {record.value.detail}')}[/]")
+        return None
     headers = tuple((name, (value or b"").decode(errors="backslashreplace")) for name, value in record.headers)
     return DeadLetter(
         topic=record.topic.removesuffix(SUFFIX),
         offset=record.offset,
-        key=(record.key or b"").decode(errors="backslashreplace"),
+        key=dict(headers).get(KEY, (record.key or b"").decode(errors="backslashreplace")),
         value=record.value or b"",
         headers=headers,
     )

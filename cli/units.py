@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from kafka import KafkaConsumer
@@ -12,10 +12,12 @@ from rich.markup import escape
 from rich.panel import Panel
 
 from chassis.caller import Role
+from chassis.kafka_records import CONSUMER_OPTIONS
+from chassis.message import Unreadable
 from chassis.settings import KafkaSettings
 from cli import render
 from cli.connection import Metadata, Stubs, connect, load
-from cli.output import CommandError, JsonFlag, console, errors_shown, print_json
+from cli.output import CommandError, JsonFlag, console, error_console, errors_shown, print_json
 from deploy.topics import unit_codes
 from paidan.dispatcher.v1 import dispatch_pb2
 from paidan.dispatcher.v1 import dispatcher_service_pb2 as pb
@@ -63,14 +65,15 @@ def watch(
         topic = f"dispatch.{unit}.v1"
         options = KafkaSettings(bootstrap=connection.kafka_bootstrap).client_options()
         try:
-            consumer = KafkaConsumer(topic, **options, auto_offset_reset="earliest" if earlier else "latest", enable_auto_commit=False)
+            begin = "earliest" if earlier else "latest"
+            consumer = KafkaConsumer(topic, **CONSUMER_OPTIONS, **options, auto_offset_reset=begin, enable_auto_commit=False)
         except KafkaError as error:
             raise CommandError(f"Kafka does not answer at {connection.kafka_bootstrap}", hint=type(error).__name__) from error
         try:
             if not as_json:
                 console.print(f"[dim]{topic} … Ctrl-C ends[/]")
             for record in consumer:
-                _show_message(json.loads(record.value), as_json=as_json)
+                _show_record(record, as_json=as_json)
         except KeyboardInterrupt:
             return
         finally:
@@ -254,6 +257,19 @@ def _act(
             print_json(dispatch)
         else:
             render.show_dispatches([dispatch])
+
+
+def _show_record(record: Any, *, as_json: bool) -> None:  # noqa: ANN401 - the library's record
+    """Show a message; one that cannot be read is passed over with a sentence."""
+    if isinstance(record.value, Unreadable):
+        error_console.print(f"[yellow]{escape(f'{record.topic}: passed over, {record.value.detail}')}[/]")
+        return
+    try:
+        message = json.loads(record.value or b"")
+    except ValueError:
+        error_console.print(f"[yellow]{escape(f'{record.topic}: passed over, the message at offset {record.offset} is no JSON')}[/]")
+        return
+    _show_message(message, as_json=as_json)
 
 
 def _show_message(message: dict[str, object], *, as_json: bool) -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from kafka import KafkaConsumer, KafkaProducer
 
+from chassis.kafka_records import CONSUMER_OPTIONS
+from chassis.message import Unreadable
 from cli.demo.city import RESULT_WORDS, City, Lead, method_of
 from cli.demo.script import OUT_OF_SCOPE
 
@@ -50,7 +52,7 @@ class Units:
 
     def _run(self) -> None:
         topics = [unit.dispatch_topic for unit in self._city.units.values()]
-        consumer = KafkaConsumer(*topics, **self._options, group_id="demo-units", auto_offset_reset="earliest")
+        consumer = KafkaConsumer(*topics, **CONSUMER_OPTIONS, **self._options, group_id="demo-units", auto_offset_reset="earliest")
         producer = KafkaProducer(**self._options)
         try:
             while not self._stop.is_set():
@@ -67,6 +69,9 @@ class Units:
             consumer.close(autocommit=True)
 
     def _read(self, record: Any) -> None:  # noqa: ANN401 - the library's record
+        if isinstance(record.value, Unreadable):
+            self._city.problems.append(f"{record.topic}: passed over, {record.value.detail}")
+            return
         message = json.loads(record.value)
         if message["messageId"] in self._seen:
             self.duplicates += 1

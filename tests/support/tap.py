@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
+from chassis.kafka_records import CONSUMER_OPTIONS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -90,6 +92,7 @@ class Tap:
 
     def _read(self) -> None:
         consumer = KafkaConsumer(
+            **CONSUMER_OPTIONS,
             bootstrap_servers=self._bootstrap,
             api_version=_API_VERSION,
             enable_auto_commit=False,

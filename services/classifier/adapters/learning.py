@@ -47,6 +47,7 @@ class Contained:
 
     def __init__(self, component: Component, metrics: ClassifierMetrics) -> None:
         self.name = f"learning-{component.name}"
+        self.stops_at_once: bool = getattr(component, "stops_at_once", False)
         self._component = component
         self._metrics = metrics
         metrics.learns(going=True)

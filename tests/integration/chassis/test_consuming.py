@@ -130,8 +130,9 @@ def test_an_invalid_message_becomes_a_dead_letter_and_its_neighbours_are_handled
 
     assert probe.effects() == ["a", "b"]
     (row,) = probe.waiting()
-    assert (row.aggregatetype, row.aggregateid, row.payload) == (dead_letter_topic("in"), "k9", trouble.encode())
+    assert (row.aggregatetype, row.aggregateid, row.payload) == (dead_letter_topic("in"), "in/3/99", trouble.encode())
     headers = dict(row.headers)
+    assert headers["dlq_key"] == "k9"
     assert {name: headers[name] for name in ("ce_id", "ce_type", "x")} == {"ce_id": "bad", "ce_type": "probe.Told", "x": "y"}
     assert headers["dlq_reason"] == "NONSENSE"
     assert headers["dlq_detail"] == "it makes no sense"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import threading
 import time
 import uuid
@@ -10,7 +11,9 @@ from urllib.request import urlopen
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from kafka import KafkaConsumer
+from kafka.admin import KafkaAdminClient
 from sqlalchemy import create_engine, select, text
 
 from chassis.caller import Caller, Role
@@ -130,10 +133,10 @@ def test_tickets_are_classified_garbage_is_kept_aside_and_models_change_without_
     environment = {"KAFKA_BOOTSTRAP": kafka_bootstrap, "DATABASE_URL": database.url}
     with running(model_folder, tmp_path / "log", environment) as service:
         before = tickets.submit("这周停电三次,生产线报废一批料", "国企项目部欠我们货款86万", "")
-        poison = f"poison {uuid.uuid4()}"
-        tickets.send(poison, b"\xff\xff", "poison")
+        poison = b"\xff\xff" + uuid.uuid4().bytes
+        tickets.send("poison", poison, "poison")
         told = classifications_of(kafka_bootstrap, before)
-        buried = read_until(kafka_bootstrap, "intake.tickets.v1.dlq", lambda read: poison in {message.key for message in read})
+        buried = read_until(kafka_bootstrap, "intake.tickets.v1.dlq", lambda read: poison in {message.data for message in read})
 
         save_model(model_folder, fingerprint="1234567890", parameters=shifted(some_parameters()))
         swapped = eventually(lambda: "20261123-12345678" in database.versions())
@@ -146,7 +149,7 @@ def test_tickets_are_classified_garbage_is_kept_aside_and_models_change_without_
     assert [payload.classification.classes[0].class_code for payload in payloads[:2]] == ["power_supply", "arrears_payment"]
     assert payloads[2].classification.abstained
     assert [payload.classification.model_version for payload in payloads] == ["20261123-abcdef01"] * 3 + ["20261123-12345678"]
-    assert poison in {message.key for message in buried}
+    assert poison in {message.data for message in buried}
     assert swapped
     assert database.versions() == {"20261123-abcdef01", "20261123-12345678"}
     assert 'paidan_classifier_classified_total{class_code="power_supply"} 2.0' in metrics
@@ -268,3 +271,53 @@ def test_what_is_sure_does_not_wait_for_a_slow_language_model_and_its_advice_com
     assert 'paidan_classifier_llm_questions_total{outcome="late"} 1.0' in metrics
     assert 'paidan_classifier_llm_questions_total{outcome="http_error"} 1.0' in metrics
     assert "sk-a-very-secret-key" not in (tmp_path / "log").read_text()
+
+
+def test_one_of_two_replicas_that_is_stopped_in_order_hands_over_within_two_seconds(
+    database: Database, kafka_bootstrap: str, tickets: Tickets, model_folder: Path, tmp_path: Path
+) -> None:
+    environment = {"KAFKA_BOOTSTRAP": kafka_bootstrap, "DATABASE_URL": database.url}
+    seen: dict[str, float] = {}
+    sent: dict[str, float] = {}
+    done = threading.Event()
+
+    def watch() -> None:
+        consumer = KafkaConsumer("classifier.classifications.v1", bootstrap_servers=kafka_bootstrap, enable_auto_commit=False)
+        while not done.is_set():
+            for records in consumer.poll(timeout_ms=20).values():
+                for record in records:
+                    seen.setdefault(record.key.decode(), time.monotonic())
+        consumer.close(autocommit=False)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        with running(model_folder, tmp_path / "staying.log", environment):
+            with running(model_folder, tmp_path / "leaving.log", environment) as leaving, grpc.insecure_channel(leaving.address) as channel:
+                assert eventually(lambda: _shared(kafka_bootstrap, "paidan-classifier") == 2)
+                # A balancer that follows the health keeps a stream open, for which the door waits.
+                watched = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+                next(watched)
+                stopped = time.monotonic()
+                leaving.process.send_signal(signal.SIGTERM)
+                while time.monotonic() < stopped + 4:
+                    sent |= dict.fromkeys(tickets.submit("停电"), time.monotonic())
+                    time.sleep(0.1)
+            assert eventually(lambda: set(sent) <= set(seen))
+    finally:
+        done.set()
+        watching.join(10)
+
+    slowest = max(seen[ticket_id] - begun for ticket_id, begun in sent.items())
+    assert slowest < 2, f"{slowest:.1f} s"
+
+
+def _shared(bootstrap: str, group: str) -> int:
+    """Return how many members of a group have partitions, once it is stable."""
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+    try:
+        (described,) = admin.describe_groups([group]).values()
+        members = described["members"] if described["group_state"] == "Stable" else []
+        return sum(bool(member["member_assignment"]) for member in members)
+    finally:
+        admin.close()

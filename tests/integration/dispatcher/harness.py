@@ -135,11 +135,14 @@ class Harness:
         return found
 
     def sent(self, ticket_id: str) -> list[Sent]:
-        """Take what was published about a ticket since the last call, in its order."""
+        """Take what was published about a ticket since the last call, in its order; dead letters have its id in a header."""
         with self.engine.begin() as conn:
             rows = conn.execute(
-                text("DELETE FROM dispatcher.outbox WHERE aggregateid = :id RETURNING seq, aggregatetype, type, payload, headers"),
-                {"id": ticket_id},
+                text(
+                    "DELETE FROM dispatcher.outbox WHERE aggregateid = :id OR headers::jsonb @> CAST(:key AS jsonb) "
+                    "RETURNING seq, aggregatetype, type, payload, headers"
+                ),
+                {"id": ticket_id, "key": json.dumps([["dlq_key", ticket_id]])},
             ).all()
         return [_sent(row.aggregatetype, row.type, row.payload, row.headers) for row in sorted(rows)]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chassis.dead_letter import DeadLetterLimitReached
+from chassis.message import Unreadable
 from services.dispatcher.adapters.events import receipts_topic
 from services.dispatcher.domain.values import State
 from tests.integration.dispatcher.harness import (
@@ -210,6 +211,24 @@ def test_what_the_broker_delivers_without_value_or_with_broken_headers_is_answer
 
     topics = [row.aggregatetype for row in harness.rows("SELECT aggregatetype FROM dispatcher.outbox")]
     assert sorted(topics) == [f"dispatch.{MARKET}.v1"] * 2 + [f"receipts.{MARKET}.v1.dlq"] * 2
+
+
+def test_a_record_that_could_not_be_read_is_answered_too_with_the_offsets_that_it_stands_for(
+    harness: Harness, dispatched: TicketId
+) -> None:
+    with harness.engine.begin() as conn:
+        conn.exec_driver_sql("DELETE FROM dispatcher.outbox")
+    packed = Unreadable(b"\x28\xb5", reason="TOO_LARGE_UNPACKED", detail="offsets 7 to 9: the batch unpacks to more than 9 bytes", size=2)
+
+    harness.feed(FakeRecord(receipts_topic(MARKET), packed, partition=0, offset=9), accepting(INDUSTRY, dispatched))
+
+    (dead,) = harness.sent(f"receipts.{MARKET}.v1/0/9")
+    rows = harness.rows("SELECT aggregateid FROM dispatcher.outbox WHERE aggregatetype = :topic", topic=f"dispatch.{MARKET}.v1")
+    (refused,) = [each for row in rows for each in harness.sent(row.aggregateid)]
+    assert (dead.kind, dead.body, dead.headers["dlq_reason"]) == ("dlq", b"\x28\xb5", "TOO_LARGE_UNPACKED")
+    assert (refused.kind, refused.body.refused.reason) == (f"{MARKET}:refused", "ERROR_REASON_UNREADABLE")
+    assert "offsets 7 to 9" in refused.body.refused.message
+    assert harness.kinds(dispatched) == ["TicketAccepted"]
 
 
 def test_garbage_does_not_spoil_its_batch_and_every_copy_is_accounted_for(harness: Harness, dispatched: TicketId) -> None:

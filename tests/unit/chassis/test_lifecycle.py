@@ -65,6 +65,45 @@ def test_the_first_failure_stops_all_and_is_raised_again() -> None:
     assert [line for line in log if line.endswith("stops")] == ["door stops", "relay stops"]
 
 
+class Leaving:
+    """Stands for a consumer: it stops before it is its turn, and what is before it in the order waits until it has."""
+
+    name = "consumer"
+    stops_at_once = True
+
+    def __init__(self) -> None:
+        self.left = threading.Event()
+
+    def run(self, stop: threading.Event) -> None:
+        stop.wait()
+        self.left.set()
+
+
+class Door:
+    """Stands for a server that drains until the consumer has left."""
+
+    name = "door"
+
+    def __init__(self, consumer: Leaving) -> None:
+        self._consumer = consumer
+        self.waited = False
+
+    def run(self, stop: threading.Event) -> None:
+        stop.wait()
+        self.waited = self._consumer.left.wait(10)
+
+
+def test_a_part_that_stops_at_once_does_not_wait_for_those_before_it() -> None:
+    consumer = Leaving()
+    door = Door(consumer)
+    stop = threading.Event()
+    stop.set()
+
+    lifecycle.run([door, consumer], stop)
+
+    assert door.waited
+
+
 def test_a_part_that_ends_by_itself_stops_the_others_without_an_error() -> None:
     log: list[str] = []
 

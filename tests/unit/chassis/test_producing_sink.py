@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chassis.dead_letter import DeadLetterLimit, DeadLetterLimitReached
-from chassis.message import InMessage, InvalidMessage, OutMessage, RetryLater
+from chassis.message import InMessage, InvalidMessage, OutMessage, RetryLater, Unreadable
 from chassis.metrics import ChassisMetrics
 from chassis.publisher import Rejected
 from chassis.sink import ProducingSink
@@ -94,6 +94,16 @@ def test_garbage_becomes_a_dead_letter(brokers: Brokers, metrics: ChassisMetrics
     sink_of(brokers, metrics).process([ARecord(None), ARecord(b"v", key=b"\xff"), with_id("a")])
 
     assert [topic for topic, *_ in brokers.taken] == ["in.dlq", "in.dlq", "out"]
+
+
+def test_what_could_not_be_read_becomes_a_dead_letter_with_its_reason(brokers: Brokers, metrics: ChassisMetrics) -> None:
+    packed = Unreadable(b"\x28\xb5", reason="UNKNOWN_CODEC", detail="offset 3: compression type 5 does not exist", size=2)
+
+    sink_of(brokers, metrics).process([with_id("a"), ARecord(packed, key=None), with_id("b")])
+
+    assert [(topic, value) for topic, _, value, _ in brokers.taken] == [("out", b"aa"), ("in.dlq", b"\x28\xb5"), ("out", b"bb")]
+    assert brokers.taken[1][3]["dlq_reason"] == "UNKNOWN_CODEC"
+    assert (done(metrics, "done"), done(metrics, "dead_lettered")) == (2, 1)
 
 
 def test_what_cannot_be_handled_now_puts_the_batch_off(brokers: Brokers, metrics: ChassisMetrics) -> None:
