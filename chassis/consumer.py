@@ -18,7 +18,7 @@ from kafka import errors as kafka_errors
 
 from chassis import failpoint, kafka_records  # noqa: F401 - consumers read through the second
 from chassis.kafka import CLIENT_OPTIONS, METADATA_TIMEOUT, milliseconds
-from chassis.sink import TRANSIENT
+from chassis.transient import is_transient
 
 if TYPE_CHECKING:
     import threading
@@ -121,7 +121,9 @@ class Consumer:
         while not stop.is_set():
             try:
                 self._sink.process(records)
-            except TRANSIENT as error:
+            except Exception as error:
+                if not is_transient(error):
+                    raise
                 self._metrics.retries.labels(type(error).__name__).inc()
                 log.warning("batch_put_off", error=type(error).__name__, size=len(records), pause_seconds=pause.total_seconds())
                 stop.wait(pause.total_seconds())
