@@ -13,6 +13,8 @@ from sqlalchemy import ARRAY, JSON, Connection, Table, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 
+from chassis.transient import ends_session
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -93,9 +95,11 @@ def _copy(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> 
             for row in rows:
                 copy.write_row([encode(row[column]) for column, encode in encoders])
     except Error as error:
-        cut = conn.dialect.is_disconnect(error, conn.connection.driver_connection, None)  # type: ignore[arg-type]  # psycopg's is one
+        cut = ends_session(error) or conn.dialect.is_disconnect(error, conn.connection.driver_connection, None)  # type: ignore[arg-type]  # psycopg's is one
         if cut:
             conn.invalidate(error)
+            # The pool's other connections go to the same server.
+            conn.engine.dispose()
         raise DBAPIError.instance(
             statement,
             None,

@@ -20,7 +20,7 @@ from kafka.structs import OffsetAndMetadata, TopicPartition
 from chassis import failpoint
 from chassis.kafka import CLIENT_OPTIONS, METADATA_TIMEOUT, milliseconds
 from chassis.kafka_records import CONSUMER_OPTIONS, MOST_POLLED_BYTES
-from chassis.sink import TRANSIENT
+from chassis.transient import is_transient
 from chassis.watchdog import Progress
 
 if TYPE_CHECKING:
@@ -157,7 +157,9 @@ class Consumer:
             try:
                 with self._progress.round():
                     self._sink.process(records)
-            except TRANSIENT as error:
+            except Exception as error:
+                if not is_transient(error):
+                    raise
                 self._metrics.retries.labels(type(error).__name__).inc()
                 log.warning("batch_put_off", error=type(error).__name__, size=len(records), pause_seconds=pause.total_seconds())
                 stop.wait(pause.total_seconds())

@@ -13,7 +13,7 @@ import asyncio
 import contextvars
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from inspect import iscoroutinefunction
@@ -24,9 +24,10 @@ import grpc
 from chassis import trace
 from chassis.refusal import Refusal, RefusalKind
 from chassis.rich_error import refusal_of, status_of
+from chassis.transient import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 
     from google.protobuf.message import Message
 
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
 _STREAM_WRITE_TIMEOUT = timedelta(seconds=10)
 _MAX_STREAMS = 5000
 _STREAMS_RETRY = timedelta(seconds=5)
+_LOOK_UP_WITHIN = timedelta(seconds=5)
+"""Time for finding a caller in the database: a stream has no deadline that bounds it."""
+_ANSWER_BEFORE = timedelta(milliseconds=500)
+_ANSWER_BEFORE_SHARE = 0.1
 
 _caller: contextvars.ContextVar[Caller] = contextvars.ContextVar("caller")
 _deadline: contextvars.ContextVar[float | None] = contextvars.ContextVar("deadline", default=None)
@@ -177,13 +182,14 @@ class Gate(grpc.aio.ServerInterceptor):
             raise Refusal(RefusalKind.EXHAUSTED, "OVERLOADED", "too many calls are in hand", retry_after=timedelta(seconds=1))
         self._in_flight += 1
         try:
-            await self._identify(method, context)
-            _deadline.set(None if remaining is None else time.monotonic() + remaining)
-            if iscoroutinefunction(behaviour):
-                response: Message = await behaviour(request, context)
-            else:
-                response = await self._in_pool(behaviour, request, context)
-            return response
+            async with _answering_within(_patience(remaining)):
+                await self._identify(method, context)
+                _deadline.set(None if remaining is None else time.monotonic() + remaining)
+                if iscoroutinefunction(behaviour):
+                    response: Message = await behaviour(request, context)
+                else:
+                    response = await self._in_pool(behaviour, request, context)
+                return response
         finally:
             self._in_flight -= 1
 
@@ -240,7 +246,8 @@ class Gate(grpc.aio.ServerInterceptor):
         if scheme.lower() == "bearer" and token:
             known, caller = self._authenticator.cached(token)
             if not known:
-                caller = await self._in_pool(self._authenticator.authenticate, token)
+                async with _answering_within(_LOOK_UP_WITHIN):
+                    caller = await self._in_pool(self._authenticator.authenticate, token)
         if caller is None:
             message = "send `authorization: Bearer <token>` with a token that is known, not expired and not revoked"
             raise Refusal(RefusalKind.UNAUTHENTICATED, "UNAUTHENTICATED", message)
@@ -252,6 +259,29 @@ class Gate(grpc.aio.ServerInterceptor):
                 metadata={"role": caller.role.value, "method": method},
             )
         _caller.set(caller)
+
+
+def _patience(remaining: float | None) -> timedelta | None:
+    """Return how long a call may take so that its answer arrives before the caller gives up; `remaining` is in seconds."""
+    if remaining is None:
+        return None
+    return timedelta(seconds=remaining) - min(timedelta(seconds=remaining * _ANSWER_BEFORE_SHARE), _ANSWER_BEFORE)
+
+
+@asynccontextmanager
+async def _answering_within(patience: timedelta | None) -> AsyncIterator[None]:
+    """Give up what waits for another thread after some time; None waits as long as it takes.
+
+    Raises:
+        StoreUnavailable: The time is over. What a thread has begun goes on, bounded by the time-outs of the database.
+    """
+    try:
+        async with asyncio.timeout(None if patience is None else patience.total_seconds()) as limit:
+            yield
+    except TimeoutError as error:
+        if limit.expired():
+            raise StoreUnavailable from error
+        raise
 
 
 async def _pump(messages: AsyncGenerator[Message, None], context: grpc.aio.ServicerContext[Message, Message]) -> None:

@@ -2,25 +2,36 @@
 
 caller 1 ─► [1] ──────commit──────►
 callers 2, 3, 4 ─► wait ─► [2, 3, 4] ──one commit──►
+
+A group that fails is tried again command by command, so that one does not spoil the others. If the database is away, there is nothing to
+find out by that: everybody who waits gets the answer at once. Memory is bounded by the callers: a caller that gives up leaves the queue.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import deque
+import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+import structlog
+
 from chassis.pace import Pace
+from chassis.transient import StoreUnavailable, is_away, ran_out_of_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import timedelta
 
 C = TypeVar("C")
 R = TypeVar("R")
 
+log = structlog.get_logger()
+
 _STOP_POLL_SECONDS = 0.1
+_SECOND_TRY_WITHIN_SECONDS = 1.0
+_SLOW_IN_A_ROW = 2
+"""So many commands that time out alone, one after another, mean a slow database."""
 
 
 class GroupCommit(Generic[C, R]):
@@ -39,18 +50,22 @@ class GroupCommit(Generic[C, R]):
         self._carry_out = carry_out
         self._most = most
         self._pace = Pace(pace)
-        self._queue: deque[tuple[C, Future[R]]] = deque()
+        self._lock = threading.Lock()
+        self._queue: dict[Future[R], C] = {}
         self._arrived = threading.Event()
 
     def submit(self, command: C) -> Future[R]:
         """Have a command carried out.
 
         Returns:
-            Its answer, once it is durable, or what carrying it out alone raised; a fault of another command in the group does not count.
-            A command whose future is cancelled before its group begins is not carried out.
+            Its answer, once it is durable, or the error of carrying it out alone; a fault of another command in the group does not count.
+            `StoreUnavailable` if the database is away. A command whose future is cancelled before its group begins leaves the queue and is
+            not carried out.
         """
         future: Future[R] = Future()
-        self._queue.append((command, future))
+        with self._lock:
+            self._queue[future] = command
+        future.add_done_callback(self._leave)
         self._arrived.set()
         return future
 
@@ -63,29 +78,66 @@ class GroupCommit(Generic[C, R]):
                 self._carry_out_all()
         self._carry_out_all()
 
-    def _carry_out_all(self) -> None:
-        while group := self._next_group():
-            if not self._try(group) and len(group) > 1:
-                for each in group:
-                    self._try([each])
+    def _leave(self, future: Future[R]) -> None:
+        with self._lock:
+            self._queue.pop(future, None)
 
-    def _next_group(self) -> list[tuple[C, Future[R]]]:
+    def _carry_out_all(self) -> None:
+        while group := self._next_group(self._most):
+            began = time.monotonic()
+            error = self._try(group)
+            if error is not None and is_away(error) and time.monotonic() - began < _SECOND_TRY_WITHIN_SECONDS:
+                # A server that was restarted leaves dead connections behind, of which the pool has got rid by now.
+                error = self._try(group)
+            if error is None:
+                continue
+            if is_away(error):
+                self._fail_all([*group, *self._next_group(len(self._queue))], error)
+            elif len(group) == 1:
+                group[0][1].set_exception(error)
+            else:
+                self._try_each(group)
+
+    def _try_each(self, group: Sequence[tuple[C, Future[R]]]) -> None:
+        slow = 0
+        for position, each in enumerate(group):
+            error = self._try([each])
+            if error is None:
+                slow = 0
+                continue
+            slow += ran_out_of_time(error)
+            if is_away(error) or slow == _SLOW_IN_A_ROW:
+                self._fail_all(group[position:], error)
+                return
+            each[1].set_exception(error)
+
+    def _fail_all(self, group: Iterable[tuple[C, Future[R]]], error: BaseException) -> None:
+        futures = [future for _, future in group]
+        log.warning("group_failed", size=len(futures), error=type(error).__name__)
+        for future in futures:
+            unavailable = StoreUnavailable()
+            unavailable.__cause__ = error
+            future.set_exception(unavailable)
+
+    def _next_group(self, most: int) -> list[tuple[C, Future[R]]]:
         group: list[tuple[C, Future[R]]] = []
-        while self._queue and len(group) < self._most:
-            command, future = self._queue.popleft()
+        while len(group) < most:
+            with self._lock:
+                future = next(iter(self._queue), None)
+                if future is None:
+                    break
+                command = self._queue.pop(future)
             if future.set_running_or_notify_cancel():
                 group.append((command, future))
         return group
 
-    def _try(self, group: Sequence[tuple[C, Future[R]]]) -> bool:
-        """Carry out a group; False if nothing was done, of which a lone command is told why."""
+    def _try(self, group: Sequence[tuple[C, Future[R]]]) -> BaseException | None:
+        """Carry out a group; returns the error if nothing was done."""
         try:
             answers = self._carry_out([command for command, _ in group])
             pairs = list(zip(group, answers, strict=True))
         except BaseException as error:  # noqa: BLE001 - raised again where the command came from; unanswered, the caller would wait for ever
-            if len(group) == 1:
-                group[0][1].set_exception(error)
-            return False
+            return error
         for (_, future), answer in pairs:
             future.set_result(answer)
-        return True
+        return None

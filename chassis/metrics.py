@@ -53,6 +53,18 @@ class ChassisMetrics:
         self.retries = Counter(
             "paidan_consumer_retries", "Batches put off, by the exception that put them off.", ["error"], registry=self.registry
         )
+        self.due_item_failures = Counter(
+            "paidan_timer_item_failures",
+            "Due tickets on which a timer could not act, though alone in their transaction; each try counts.",
+            ["timer"],
+            registry=self.registry,
+        )
+        self.due_items_pushed_back = Gauge(
+            "paidan_timer_items_pushed_back",
+            "Due tickets that failed and wait for their next try, as this process knows.",
+            ["timer"],
+            registry=self.registry,
+        )
         self.published = Counter("paidan_messages_published", "Messages acknowledged by the brokers.", ["topic"], registry=self.registry)
         self.publish_failures = Counter(
             "paidan_publish_failures",

@@ -9,11 +9,10 @@ import structlog
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from chassis import trace
 from chassis.refusal import Refusal, RefusalKind
+from chassis.transient import is_transient
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 COMMON_DOMAIN = "paidan"
+_RETRY_AFTER = timedelta(seconds=1)
 _COMMON_REASONS = frozenset(
     {"UNAUTHENTICATED", "ROLE_NOT_ALLOWED", "OVERLOADED", "STORE_UNAVAILABLE", "DEADLINE_OVER", "INTERNAL"},
 )
@@ -50,13 +50,13 @@ def status_of(refusal: Refusal, domain: str) -> grpc.Status:
 
 def refusal_of(method: str, error: Exception) -> Refusal:
     """Return the refusal that answers an error that the service does not know: the store is away, or it is a fault of ours."""
-    if isinstance(error, (OperationalError, InterfaceError, PoolTimeout)):
+    if is_transient(error):
         log.warning("store_unavailable", method=method, error=type(error).__name__)
         return Refusal(
             RefusalKind.UNAVAILABLE,
             "STORE_UNAVAILABLE",
             "the store is out of reach; repeat the call with the same request_id",
-            retry_after=timedelta(seconds=1),
+            retry_after=_RETRY_AFTER,
         )
     log.error("rpc_failed", method=method, exc_info=error)
     trace_id = trace.current_id() or ""
@@ -88,8 +88,12 @@ def _bad_request(refusal: Refusal) -> list[error_details_pb2.BadRequest]:
 
 
 def _retry_info(refusal: Refusal) -> list[error_details_pb2.RetryInfo]:
-    if refusal.retry_after is None:
+    """Return when to come back. `UNAVAILABLE` always says so: its meaning is that the same call may succeed later."""
+    retry_after = refusal.retry_after
+    if retry_after is None and refusal.kind is RefusalKind.UNAVAILABLE:
+        retry_after = _RETRY_AFTER
+    if retry_after is None:
         return []
     delay = duration_pb2.Duration()
-    delay.FromTimedelta(refusal.retry_after)
+    delay.FromTimedelta(retry_after)
     return [error_details_pb2.RetryInfo(retry_delay=delay)]

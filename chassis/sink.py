@@ -2,9 +2,12 @@
 
     records ► effect, inbox rows and outbox rows in one transaction ► the consumer commits their offsets
 
-Three outcomes of a message: it cannot be handled now (`RetryLater`: the batch waits), it can never be handled (`InvalidMessage`: dead
-letter), or our code is wrong (any other exception: dead letter while the limit lasts, then the process ends and the topic waits). A batch
-in which anything fails is handled again message by message, so that one does not spoil the others.
+Three outcomes of a message: it cannot be handled now (`RetryLater`, or a transient error of the database: the batch waits), it can never
+be handled (`InvalidMessage`: dead letter), or our code is wrong (any other exception: dead letter while the limit lasts, then the process
+ends and the topic waits). A batch in which anything fails is handled again message by message, so that one does not spoil the others.
+
+A statement that runs into its time-out is due to one message, or to a database that is slow for all. So such a batch is split too. A
+message that times out alone, again and again, while the database works, is a dead letter with reason `STATEMENT_TIMEOUT`.
 """
 
 from __future__ import annotations
@@ -14,14 +17,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError
 
 from chassis.dead_letter import SUFFIX, DeadLetterLimit, dead_letter
 from chassis.inbox import claim, release
 from chassis.message import InvalidMessage, RetryLater, read_record
 from chassis.publisher import reason_of
-from chassis.sql import SqlUnitOfWork
+from chassis.sql import SqlUnitOfWork, is_well, limit_statements
+from chassis.transient import is_transient, ran_out_of_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,8 +42,11 @@ log = structlog.get_logger()
 U = TypeVar("U", bound=SqlUnitOfWork)
 U_contra = TypeVar("U_contra", bound=SqlUnitOfWork, contravariant=True)
 
-TRANSIENT = (RetryLater, OperationalError, InterfaceError, PoolTimeout)
-"""Errors after which the same work may succeed: a lost connection, a lock or statement that took too long, a deadlock."""
+_LONE_STATEMENT_LIMIT = timedelta(seconds=1)
+"""Statements about one message take milliseconds. A message that is to blame for a time-out must not hold the others up for long."""
+_LONE_TRIES = 3
+_SLOW_IN_A_ROW = 5
+"""So many messages that time out, and none that does not, mean a slow database."""
 
 
 class Sink(Protocol):
@@ -50,7 +56,8 @@ class Sink(Protocol):
         """Handle records, durably, before returning.
 
         Raises:
-            Exception: One of `TRANSIENT`: nothing was handled, or what was handled will be recognised; call again with the same records.
+            Exception: A transient one (`chassis.transient.is_transient`): nothing was handled, or what was handled will be recognised; call
+                again with the same records.
         """
         ...
 
@@ -125,38 +132,89 @@ class TransactionalSink(Generic[U]):
         self._metrics.batch_size.observe(len(records))
         try:
             self._transact(records)
-        except TRANSIENT:
-            raise
-        except Exception as error:  # noqa: BLE001 - each record is judged alone below
+        except Exception as error:
+            if is_transient(error) and not ran_out_of_time(error):
+                raise
             if len(records) > 1:
                 log.warning("batch_split", consumer=self._consumer, size=len(records), error=type(error).__name__)
-            for record in records:
+            self._process_each(records)
+
+    def _process_each(self, records: Sequence[Record]) -> None:
+        """Handle each record alone; those that time out, and those behind them of the same key, last."""
+        slow: list[Record] = []
+        handled = 0
+        for record in records:
+            if record.key is not None and any(record.key == each.key for each in slow):
+                slow.append(record)
+                continue
+            try:
                 self._process_alone(record)
+            except DBAPIError as error:
+                slow.append(record)
+                if not ran_out_of_time(error) or (not handled and len(slow) == _SLOW_IN_A_ROW):
+                    raise
+            else:
+                handled += 1
+        for record in slow:
+            self._process_slow(record)
+
+    def _process_slow(self, record: Record) -> None:
+        """Handle a record that timed out before; bury it if it does so again and again while the database works.
+
+        Raises:
+            DBAPIError: It timed out, and so may others.
+        """
+        for left in reversed(range(_LONE_TRIES - 1)):
+            try:
+                self._process_alone(record)
+            except DBAPIError as error:
+                if not ran_out_of_time(error) or (not left and not self._database_is_well()):
+                    raise
+                last = error
+            else:
+                return
+        log.error("message_timed_out", topic=record.topic, partition=record.partition, offset=record.offset, error=type(last).__name__)
+        self._bury_alone(record, InvalidMessage("STATEMENT_TIMEOUT", f"{_LONE_TRIES} tries"), limited=True)
+
+    def _database_is_well(self) -> bool:
+        with self._open() as uow:
+            limit_statements(uow.connection, _LONE_STATEMENT_LIMIT)
+            return is_well(uow.connection)
 
     def _process_alone(self, record: Record) -> None:
         try:
-            self._transact([record])
-        except TRANSIENT:
-            raise
+            self._transact([record], limit=_LONE_STATEMENT_LIMIT)
         except InvalidMessage as error:
             self._bury_alone(record, error, limited=self._limited(record.topic))
         except Exception as error:
+            if is_transient(error):
+                raise
             log.exception("message_failed", topic=record.topic, partition=record.partition, offset=record.offset)
             # The text of an unknown error may hold parts of the message; its type does not.
             self._bury_alone(record, InvalidMessage("BUG", type(error).__name__), limited=True)
 
-    def _transact(self, records: Sequence[Record]) -> None:
+    def _transact(self, records: Sequence[Record], *, limit: timedelta | None = None) -> None:
+        """Handle records in one transaction, whose statements end after `limit` if one is given."""
         messages = [read_record(record) for record in records]
         told = [message for message in messages if self._relevant(message)]
         outcomes = {message.position: "ignored" for message in messages} | {message.position: "repeated" for message in told}
         if told:
-            self._take(records, messages, told, outcomes)
+            self._take(records, messages, told, outcomes, limit)
         for (topic, outcome), count in Counter((message.topic, outcomes[message.position]) for message in messages).items():
             self._metrics.consumed.labels(topic, outcome).inc(count)
 
-    def _take(self, records: Sequence[Record], messages: Sequence[InMessage], told: Sequence[InMessage], outcomes: dict[str, str]) -> None:
+    def _take(
+        self,
+        records: Sequence[Record],
+        messages: Sequence[InMessage],
+        told: Sequence[InMessage],
+        outcomes: dict[str, str],
+        limit: timedelta | None,
+    ) -> None:
         """Handle what was told in one transaction, and note each outcome; `records` are those of `messages`."""
         with self._open() as uow:
+            if limit is not None:
+                limit_statements(uow.connection, limit)
             fresh = self._claim(uow, told)
             outcomes |= {message.position: "done" for message in fresh}
             invalid = {message.position: error for message, error in (self._handler(uow, fresh) if fresh else None) or ()}
@@ -233,9 +291,9 @@ class ProducingSink:
         self._metrics.batch_size.observe(len(records))
         try:
             produced = self._handler([read_record(record) for record in records])
-        except TRANSIENT:
-            raise
-        except Exception:  # noqa: BLE001 - each record is judged alone below
+        except Exception as error:
+            if is_transient(error):
+                raise
             produced = [message for record in records for message in self._handle_alone(record)]
         self._produce(produced)
         buried = sum(message.topic.endswith(SUFFIX) for message in produced)
@@ -245,11 +303,11 @@ class ProducingSink:
     def _handle_alone(self, record: Record) -> Sequence[OutMessage]:
         try:
             return self._handler([read_record(record)])
-        except TRANSIENT:
-            raise
         except InvalidMessage as error:
             reason, detail = error.reason, error.detail
         except Exception as error:
+            if is_transient(error):
+                raise
             log.exception("message_failed", topic=record.topic, partition=record.partition, offset=record.offset)
             reason, detail = "BUG", type(error).__name__
         self._limit.spend(f"{record.topic}/{record.partition}/{record.offset}")

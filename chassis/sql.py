@@ -2,24 +2,79 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import orjson
-from sqlalchemy import Connection, Engine, create_engine, make_url
+import psycopg
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 
 from chassis import failpoint
+from chassis.transient import ends_session
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from psycopg.abc import PQGen
+    from sqlalchemy.engine import ExceptionContext
+
     from chassis.message import OutMessage
     from chassis.outbox import Outbox
+
+RV = TypeVar("RV")
+
+_STATEMENT_TIMEOUT = timedelta(seconds=5)
+_LOCK_TIMEOUT = timedelta(seconds=3)
+_IDLE_TIMEOUT = timedelta(seconds=30)
+_ANSWER_TIMEOUT = timedelta(seconds=7)
+"""Longer than a statement may run: a server that is silent for so long is out of reach, or does not run."""
+_WAIT_INTERVAL = 0.1
+_TABLE_LOCKS = "('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')"
+
+_IS_WRITABLE = text("SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'")
+_HAS_TABLE_LOCKS = text(f"""
+    SELECT EXISTS (
+        SELECT FROM pg_locks AS l JOIN pg_class AS c ON c.oid = l.relation
+        WHERE l.locktype = 'relation' AND l.mode IN {_TABLE_LOCKS} AND l.pid <> pg_backend_pid()
+        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND c.relnamespace = current_schema()::regnamespace
+    )
+""")  # noqa: S608 - a constant
+_LIMIT = text("SELECT set_config('statement_timeout', :statement, true), set_config('lock_timeout', :lock, true)")
+
+
+class BoundedConnection(psycopg.Connection[Any]):
+    """A connection that waits for the server for a limited time.
+
+    `statement_timeout` is the server's: it does not help when packets vanish or the server's process is suspended. The TCP settings of
+    `build_engine` find the first case only.
+    """
+
+    def wait(self, gen: PQGen[RV], interval: float = _WAIT_INTERVAL, timeout: float | None = None) -> RV:
+        """Wait for the server.
+
+        Raises:
+            psycopg.OperationalError: It did not answer in time; the connection is closed.
+        """
+        if timeout is not None:
+            return super().wait(gen, interval, timeout)
+        limit = _ANSWER_TIMEOUT.total_seconds()
+        began = time.monotonic()
+        try:
+            return super().wait(gen, interval, limit)
+        except psycopg.OperationalError:
+            if time.monotonic() - began >= limit:
+                self.close()
+            raise
 
 
 def build_engine(url: str, *, service: str, pool_size: int = 8) -> Engine:
     """Build an engine whose connections work in the service's schema under the service's role.
 
-    Connects lazily. Statements end after 10 s, idle transactions after 30 s, waits for a lock after 5 s, so that no fault holds others up.
+    Connects lazily. Statements end after 5 s, waits for a lock after 3 s, idle transactions after 30 s. A server that does not answer
+    within 7 s is taken to be away. After an error that makes its session useless, such as one of a database that turned read-only, a
+    connection is closed, and with it those that the pool opened before.
 
     Args:
         url: PostgreSQL in SQLAlchemy's form; its user must be a member of the role `paidan_<service>`.
@@ -30,14 +85,14 @@ def build_engine(url: str, *, service: str, pool_size: int = 8) -> Engine:
         "role": f"paidan_{service}",
         "search_path": service,
         "timezone": "UTC",
-        "statement_timeout": "10s",
-        "lock_timeout": "5s",
-        "idle_in_transaction_session_timeout": "30s",
+        "statement_timeout": _milliseconds(_STATEMENT_TIMEOUT),
+        "lock_timeout": _milliseconds(_LOCK_TIMEOUT),
+        "idle_in_transaction_session_timeout": _milliseconds(_IDLE_TIMEOUT),
     }
     parsed = make_url(url)
     extra = parsed.query.get("options", "")
     joined = " ".join([str(extra), *(f"-c {name}={value}" for name, value in options.items())]).strip()
-    return create_engine(
+    engine = create_engine(
         parsed,
         pool_size=pool_size,
         max_overflow=0,
@@ -51,11 +106,46 @@ def build_engine(url: str, *, service: str, pool_size: int = 8) -> Engine:
             "options": joined,
             "application_name": f"paidan-{service}",
             "connect_timeout": 3,
-            "keepalives_idle": 5,
-            "keepalives_interval": 2,
+            "tcp_user_timeout": int(_milliseconds(_ANSWER_TIMEOUT)),
+            "keepalives_idle": 3,
+            "keepalives_interval": 1,
             "keepalives_count": 3,
         },
     )
+    event.listen(engine, "do_connect", _connect)
+    event.listen(engine, "handle_error", _discard_useless_session)
+    return engine
+
+
+def _connect(_dialect: object, _record: object, arguments: Any, options: Any) -> BoundedConnection:  # noqa: ANN401 - as of the event
+    return BoundedConnection.connect(*arguments, **options)
+
+
+def _discard_useless_session(context: ExceptionContext) -> None:
+    if ends_session(context.original_exception):
+        context.is_disconnect = True
+
+
+def _milliseconds(duration: timedelta) -> str:
+    return str(round(duration.total_seconds() * 1000))
+
+
+def limit_statements(conn: Connection, limit: timedelta) -> None:
+    """End the statements of the transaction under way after `limit`, and waits for locks a little earlier."""
+    conn.execute(_LIMIT, {"statement": _milliseconds(limit), "lock": _milliseconds(limit * 0.9)})
+
+
+def is_writable(conn: Connection) -> bool:
+    """Return whether transactions of this connection may write: the server is a primary, and not switched to read-only."""
+    return bool(conn.scalar(_IS_WRITABLE))
+
+
+def is_well(conn: Connection) -> bool:
+    """Return whether the database takes writes and nobody holds or awaits a lock on a whole table of the current schema.
+
+    If a statement runs into its time-out nevertheless, the rows that it works on are to blame.
+    """
+    return is_writable(conn) and not conn.scalar(_HAS_TABLE_LOCKS)
 
 
 class SqlUnitOfWork:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from chassis import inbox as inboxes
 from chassis.clock import SystemClock
 from chassis.consumer import Consumer
+from chassis.due_items import DueItemsTick
 from chassis.gate import Service
 from chassis.grpc import GrpcServer
 from chassis.identity.tokens import Authenticator
@@ -29,7 +30,7 @@ from services.dispatcher.adapters.events import SOURCE, Announcer
 from services.dispatcher.adapters.grpc import DispatcherServicer
 from services.dispatcher.adapters.history import Experience
 from services.dispatcher.adapters.reading import SqlReading
-from services.dispatcher.application.guard_minute import guard_minute
+from services.dispatcher.adapters.timer import DueDispatches
 from services.dispatcher.application.ports import Office
 from services.dispatcher.domain.choosing import Chooser
 from services.dispatcher.telemetry import DispatcherMetrics
@@ -66,11 +67,7 @@ def build(settings: DispatcherSettings) -> Sequence[Component]:
     def open_unit_of_work() -> sql.DispatcherUnitOfWork:
         return sql.DispatcherUnitOfWork(engine, outbox, announcer, experience, metrics)
 
-    def guard() -> int:
-        with open_unit_of_work() as uow:
-            acted = guard_minute(office, uow, settings.guard_batch)
-            uow.commit()
-        return acted
+    guard = DueItemsTick("guard-minute", DueDispatches(open_unit_of_work, office), chassis_metrics, batch=settings.guard_batch)
 
     def gauge() -> int:
         metrics.triage_waiting.set(reading.count_triage())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from chassis import inbox as inboxes
 from chassis.clock import SystemClock
 from chassis.consumer import Consumer
+from chassis.due_items import DueItemsTick
 from chassis.gate import Service
 from chassis.group_commit import GroupCommit
 from chassis.grpc import GrpcServer
@@ -28,8 +29,9 @@ from services.intake.adapters.errors import DOMAIN, translate
 from services.intake.adapters.events import READING, SOURCE
 from services.intake.adapters.grpc import IntakeServicer
 from services.intake.adapters.kafka import GROUP, TOPICS, handle_messages
+from services.intake.adapters.timer import DueForClosing
 from services.intake.adapters.watch import WatchHub
-from services.intake.application.close_resolved import CloseResolved
+from services.intake.application.close_resolved import CLOSE_BATCH
 from services.intake.application.submit_tickets import Submitted, SubmitTicket, SubmitTickets
 from services.intake.telemetry import IntakeMetrics
 
@@ -61,14 +63,12 @@ def build(settings: IntakeSettings) -> Sequence[Component]:
     districts = load_districts(settings.catalogue)
     submit = SubmitTickets(clock, sql.new_ticket_id)
     group = GroupCommit(_submit_group(open_unit_of_work, submit, metrics), most=settings.submit_group, pace=settings.submit_pace)
-    close = CloseResolved(clock)
-
-    def close_resolved() -> int:
-        with open_unit_of_work() as uow:
-            closed = close(uow)
-            uow.commit()
-        metrics.closed.inc(closed)
-        return closed
+    close_resolved = DueItemsTick(
+        "close-resolved",
+        DueForClosing(open_unit_of_work, clock, metrics),
+        chassis_metrics,
+        batch=CLOSE_BATCH,
+    )
 
     def forget_messages() -> int:
         with engine.begin() as conn:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from chassis import inbox as inboxes
 from chassis.clock import SystemClock
 from chassis.consumer import Consumer
+from chassis.due_items import DueItemsTick
 from chassis.gate import Service
 from chassis.grpc import GrpcServer
 from chassis.identity.tokens import Authenticator
@@ -28,12 +29,13 @@ from services.sla.adapters.events import READING, SOURCE
 from services.sla.adapters.grpc import SlaServicer
 from services.sla.adapters.horizon import Horizon, KafkaProgress
 from services.sla.adapters.kafka import GROUP, TOPICS, handle_messages
-from services.sla.adapters.timer import CalendarTick, DueTick, TallyTick
+from services.sla.adapters.timer import DueDeadlines, OutdatedDeadlines, TallyTick
 from services.sla.telemetry import SlaMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from chassis.due_items import DueItems
     from chassis.lifecycle import Component
     from services.sla.settings import SlaSettings
 
@@ -60,6 +62,9 @@ def build(settings: SlaSettings) -> Sequence[Component]:
     def forget_messages() -> int:
         with engine.begin() as conn:
             return inboxes.forget(conn, tables.inbox, now=clock.now(), retention=settings.inbox_retention)
+
+    def isolated(name: str, items: DueItems) -> DueItemsTick:
+        return DueItemsTick(name, items, chassis_metrics, batch=settings.tick_batch)
 
     horizon = Horizon(KafkaProgress(TOPICS, GROUP, client_options), clock, recovery=settings.recovery_grace)
     return [
@@ -101,13 +106,13 @@ def build(settings: SlaSettings) -> Sequence[Component]:
         Timer(
             "calendar",
             settings.notices_interval,
-            CalendarTick(open_unit_of_work, rules, clock, metrics, batch=settings.tick_batch),
+            isolated("calendar", OutdatedDeadlines(open_unit_of_work, rules, clock, metrics)),
             watch=watchdog.watch,
         ),
         Timer(
             "due",
             settings.tick_interval,
-            DueTick(open_unit_of_work, horizon, clock, metrics, batch=settings.tick_batch),
+            isolated("due", DueDeadlines(open_unit_of_work, horizon, clock, metrics)),
             watch=watchdog.watch,
         ),
         Timer("tallies", settings.tally_interval, TallyTick(reader, metrics), watch=watchdog.watch),

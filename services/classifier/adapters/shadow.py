@@ -9,9 +9,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 import structlog
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from chassis.transient import is_transient
 from services.classifier.application.answering import answers
 from services.classifier.domain.errors import ModelDamagedError, NoModelError
 
@@ -87,7 +86,9 @@ class Shadow:
             log.info("shadow_disagreed", **{**row, "classify_time": str(row["classify_time"])})
         try:
             self._record.add(disagreements)
-        except (DBAPIError, PoolTimeout) as error:
+        except Exception as error:
+            if not is_transient(error):
+                raise
             log.warning("shadow_not_recorded", disagreements=len(disagreements), error=type(error).__name__)
 
 

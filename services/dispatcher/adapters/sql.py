@@ -14,6 +14,7 @@ from chassis import trace
 from chassis.bulk import bulk_insert, bulk_update
 from chassis.message import RetryLater
 from chassis.sql import SqlUnitOfWork
+from chassis.transient import UNIQUE_VIOLATION, sqlstate_of
 from services.dispatcher.adapters.history import Experience, write_history
 from services.dispatcher.adapters.requests import SqlRequests
 from services.dispatcher.adapters.rows import (
@@ -30,7 +31,7 @@ from services.dispatcher.adapters.tables import SCHEMA, dispatch_table, particip
 from services.dispatcher.domain.dispatch import Dispatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
 
@@ -56,8 +57,14 @@ _LOCK = text(f"""
 _DUE = text(f"""
     SELECT {DISPATCH_COLUMNS}, {TICKET_COLUMNS} FROM {SCHEMA}.dispatch AS d JOIN {SCHEMA}.ticket AS t USING (ticket_id)
     WHERE d.next_action_time <= :now AND d.state IN ('PENDING', 'AWAITING_TRIAGE')
+      AND d.ticket_id <> ALL(CAST(:without AS text[])) AND d.ticket_id = coalesce(:only, d.ticket_id)
     ORDER BY d.next_action_time LIMIT :size FOR UPDATE OF d SKIP LOCKED
 """)  # noqa: S608 - names of columns, no values
+
+_DUE_IDS = text(f"""
+    SELECT ticket_id FROM {SCHEMA}.dispatch JOIN {SCHEMA}.ticket USING (ticket_id)
+    WHERE next_action_time <= :now AND ticket_id <> ALL(CAST(:without AS text[])) ORDER BY next_action_time LIMIT :size
+""")  # noqa: S608 - names, no values
 
 
 class SqlDispatches:
@@ -102,13 +109,17 @@ class SqlDispatches:
         self._touched.add(dispatch.ticket_id)
         self._traces[dispatch.ticket_id] = trace.current()
 
-    def due(self, now: datetime, size: int) -> Sequence[Dispatch]:
+    def due(self, now: datetime, size: int, *, without: Collection[TicketId] = (), only: TicketId | None = None) -> Sequence[Dispatch]:
         """Return what the guard of the minute has to act on, locked; what others hold is left out."""
-        rows = self._conn.execute(_DUE, {"now": now, "size": size})
+        rows = self._conn.execute(_DUE, {"now": now, "size": size, "without": list(without), "only": only})
         found = [read_or_skip(row.ticket_id, self._hold, row) for row in rows]
         due = [dispatch for dispatch in found if dispatch is not None]
         self._touched |= {dispatch.ticket_id for dispatch in due}
         return due
+
+    def due_ids(self, now: datetime, size: int, without: Collection[TicketId]) -> Sequence[TicketId]:
+        """Return ids of what the guard of the minute has to act on, unlocked and unread."""
+        return self._conn.scalars(_DUE_IDS, {"now": now, "size": size, "without": list(without)}).all()
 
     def decision_of(self, dispatch: Dispatch) -> DecisionRecord | None:
         """Return the decision in force."""
@@ -137,6 +148,8 @@ class SqlDispatches:
         try:
             bulk_insert(self._conn, dispatch_table, [dispatch_row(dispatch) for dispatch in new])
         except IntegrityError as error:
+            if sqlstate_of(error) != UNIQUE_VIOLATION:
+                raise
             raise RetryLater("another replica heard of a ticket at the same moment") from error
         self._update(known)
         submitted = [dispatch for dispatch in changed if dispatch.ticket is not None and self._before(dispatch).ticket is None]

@@ -12,14 +12,26 @@ from services.dispatcher.domain import wording
 from services.dispatcher.domain.values import DUTY_DESK, DistrictSource, Method, State
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from services.dispatcher.application.ports import Office, UnitOfWork
     from services.dispatcher.domain.dispatch import Dispatch
-    from services.dispatcher.domain.values import Choice, Ticket, Triage
+    from services.dispatcher.domain.values import Choice, Ticket, TicketId, Triage
 
 
-def guard_minute(office: Office, uow: UnitOfWork, size: int) -> int:
-    """Act on up to `size` tickets whose time is over; returns how many there were."""
-    due = uow.dispatches.due(office.clock.now(), size)
+def guard_minute(
+    office: Office,
+    uow: UnitOfWork,
+    size: int,
+    *,
+    without: Collection[TicketId] = (),
+    only: TicketId | None = None,
+) -> int:
+    """Act on up to `size` tickets whose time is over; returns how many there were.
+
+    Tickets of `without` are left out; with `only`, that ticket alone is acted on, if its time is over.
+    """
+    due = uow.dispatches.due(office.clock.now(), size, without=without, only=only)
     for dispatch in due:
         if dispatch.state is State.PENDING and dispatch.ticket is not None:
             _go_by_rules(office, uow, dispatch, dispatch.ticket)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
     from chassis.clock import Clock
@@ -30,8 +30,11 @@ class Dispatches(Protocol):
         """Add the dispatch of a ticket of which nothing was heard before."""
         ...
 
-    def due(self, now: datetime, size: int) -> Sequence[Dispatch]:
-        """Return up to `size` dispatches whose next action is due, longest overdue first; those that others hold are left out."""
+    def due(self, now: datetime, size: int, *, without: Collection[TicketId] = (), only: TicketId | None = None) -> Sequence[Dispatch]:
+        """Return up to `size` dispatches whose next action is due, longest overdue first; those that others hold are left out.
+
+        Those of `without` are left out too; with `only`, that ticket alone is returned, if it is due.
+        """
         ...
 
     def decision_of(self, dispatch: Dispatch) -> DecisionRecord | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from sqlalchemy import and_, insert, or_, select, text, tuple_
+from sqlalchemy import ARRAY, Text, all_, and_, insert, literal, or_, select, text, tuple_
 
 from chassis.bulk import bulk_insert, bulk_update, bulk_upsert
 from chassis.caller import Role
@@ -38,7 +38,7 @@ from services.intake.domain.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import date, datetime
 
     from sqlalchemy import ColumnElement, Connection, Engine, Row
@@ -166,18 +166,26 @@ class SqlTickets:
         newest = statement.order_by(columns.create_time.desc(), columns.ticket_id.desc()).limit(size)
         return [_ticket(row) for row in self._conn.execute(newest)]
 
-    def resolved_before(self, limit: datetime, size: int) -> Sequence[Ticket]:
+    def resolved_before(
+        self,
+        limit: datetime,
+        size: int,
+        *,
+        without: Collection[TicketId] = (),
+        only: TicketId | None = None,
+    ) -> Sequence[Ticket]:
         """See `Tickets.resolved_before`."""
+        statement = select(ticket_table).where(*_is_resolved_before(limit, without))
+        if only is not None:
+            statement = statement.where(ticket_table.c.ticket_id == only)
+        oldest = statement.order_by(ticket_table.c.resolve_time).limit(size).with_for_update(skip_locked=True)
+        return [self._remember(row) for row in self._conn.execute(oldest)]
+
+    def ids_resolved_before(self, limit: datetime, size: int, without: Collection[TicketId]) -> Sequence[TicketId]:
+        """Return ids of what `resolved_before` returns, unlocked and unread."""
         columns = ticket_table.c
-        statement = (
-            select(ticket_table)
-            .where(columns.state == TicketState.RESOLVED.value, columns.resolve_time < limit)
-            .where(columns.solved.is_distinct_from(Solved.NO.value))
-            .order_by(columns.resolve_time)
-            .limit(size)
-            .with_for_update(skip_locked=True)
-        )
-        return [self._remember(row) for row in self._conn.execute(statement)]
+        statement = select(columns.ticket_id).where(*_is_resolved_before(limit, without)).order_by(columns.resolve_time).limit(size)
+        return [TicketId(ticket_id) for ticket_id in self._conn.scalars(statement)]
 
     def flush(self) -> bool:
         """Write new tickets, changed tickets and changes; True if anything changed."""
@@ -368,6 +376,15 @@ def _conditions(wanted: TicketFilter) -> Iterable[ColumnElement[bool]]:
         yield columns.create_time >= wanted.create_time_from
     if wanted.create_time_until is not None:
         yield columns.create_time < wanted.create_time_until
+
+
+def _is_resolved_before(limit: datetime, without: Collection[TicketId]) -> Iterable[ColumnElement[bool]]:
+    columns = ticket_table.c
+    yield columns.state == TicketState.RESOLVED.value
+    yield columns.resolve_time < limit
+    yield columns.solved.is_distinct_from(Solved.NO.value)
+    if without:
+        yield columns.ticket_id != all_(literal(list(without), ARRAY(Text)))
 
 
 def _row(ticket: Ticket) -> dict[str, Any]:

@@ -15,9 +15,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from chassis.transient import StoreUnavailable, is_transient
 from services.intake.domain.errors import TicketNotFound
 from services.intake.domain.types import ENDED, TicketId, Version
 
@@ -34,6 +33,9 @@ log = structlog.get_logger()
 _QUEUE_LENGTH = 128
 _CHANGES_PER_READ = 2000
 _LEAST_PAUSE_SECONDS = 0.02
+_FIRST_BACKOFF_SECONDS = 0.25
+_LONGEST_BACKOFF_SECONDS = 2.0
+_OPEN_WITHIN_SECONDS = 5.0
 
 
 class _Watcher:
@@ -95,14 +97,21 @@ class WatchHub:
         self._nudged.set()
 
     def run(self, stop: threading.Event) -> None:
-        """Hand out changes until `stop` is set."""
+        """Hand out changes until `stop` is set. While the database is away, streams stay open and pause."""
+        backoff = _FIRST_BACKOFF_SECONDS
         while not stop.is_set():
             self._nudged.wait(self._interval)
             self._nudged.clear()
             try:
                 self._hand_out()
-            except (DBAPIError, PoolTimeout) as error:
-                log.warning("watch_lost_database", error=type(error).__name__)
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                log.warning("watch_lost_database", error=type(error).__name__, pause_seconds=backoff)
+                stop.wait(backoff)
+                backoff = min(backoff * 2, _LONGEST_BACKOFF_SECONDS)
+            else:
+                backoff = _FIRST_BACKOFF_SECONDS
             time.sleep(_LEAST_PAUSE_SECONDS)
         self._openers.shutdown(wait=False, cancel_futures=True)
 
@@ -131,9 +140,14 @@ class WatchHub:
 
         Raises:
             TicketNotFound: There is none, or it is not the caller's.
+            StoreUnavailable: The database does not say in time.
         """
         loop = asyncio.get_running_loop()
-        standing = await loop.run_in_executor(self._openers, self._changes.standing_of, reference, caller)
+        try:
+            async with asyncio.timeout(_OPEN_WITHIN_SECONDS):
+                standing = await loop.run_in_executor(self._openers, self._changes.standing_of, reference, caller)
+        except TimeoutError as error:
+            raise StoreUnavailable from error
         if standing is None:
             raise TicketNotFound(reference)
         if standing.state in ENDED and after >= standing.version:

@@ -8,10 +8,13 @@ from services.intake.domain.events import TicketClosed
 from services.intake.domain.ticket import FOLLOW_UP_WINDOW
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from chassis.clock import Clock
     from services.intake.application.ports import UnitOfWork
+    from services.intake.domain.types import TicketId
 
-_BATCH = 500
+CLOSE_BATCH = 500
 
 
 class CloseResolved:
@@ -20,10 +23,20 @@ class CloseResolved:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
-    def __call__(self, uow: UnitOfWork) -> int:
-        """Close up to 500 tickets; returns how many."""
+    def __call__(
+        self,
+        uow: UnitOfWork,
+        size: int = CLOSE_BATCH,
+        *,
+        without: Collection[TicketId] = (),
+        only: TicketId | None = None,
+    ) -> int:
+        """Close up to `size` tickets; returns how many.
+
+        Tickets of `without` are left out; with `only`, that ticket alone is closed, if it is time.
+        """
         now = self._clock.now()
-        tickets = uow.tickets.resolved_before(now - FOLLOW_UP_WINDOW, _BATCH)
+        tickets = uow.tickets.resolved_before(now - FOLLOW_UP_WINDOW, size, without=without, only=only)
         for ticket in tickets:
             ticket.close(now)
             uow.tell(TicketClosed(ticket_id=ticket.ticket_id, time=now))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import date, datetime
 
     from chassis.caller import Caller
@@ -101,10 +101,17 @@ class Tickets(Protocol):
         """Return up to `size` tickets, newest first, after a position."""
         ...
 
-    def resolved_before(self, limit: datetime, size: int) -> Sequence[Ticket]:
+    def resolved_before(
+        self,
+        limit: datetime,
+        size: int,
+        *,
+        without: Collection[TicketId] = (),
+        only: TicketId | None = None,
+    ) -> Sequence[Ticket]:
         """Return up to `size` tickets, locked, that are RESOLVED since before `limit` and not rated as unsolved.
 
-        Those that others hold are left out.
+        Those that others hold, and those of `without`, are left out; with `only`, that ticket alone is returned, if it is one of them.
         """
         ...
 

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Self
 
 import structlog
-from sqlalchemy import ARRAY, Column, Text, any_, func, literal, or_, select, true, tuple_
+from sqlalchemy import ARRAY, Column, Text, all_, any_, func, literal, or_, select, true, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
 from chassis.bulk import bulk_insert, bulk_upsert
@@ -16,6 +16,7 @@ from chassis.stored import known
 from services.sla.adapters.events import encode
 from services.sla.adapters.facts_json import from_json, to_json
 from services.sla.adapters.tables import calendar_activation, deadline_table, deadline_tally, ticket_clock
+from services.sla.application.ports import ANY
 from services.sla.domain.calendar import CalendarVersion
 from services.sla.domain.deadline import Deadline, Tally, TicketDeadlines, TicketId
 from services.sla.domain.facts import Cycle, UnitCode
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from chassis.caller import Caller
     from chassis.outbox import Outbox
-    from services.sla.application.ports import DueFilter, DuePosition
+    from services.sla.application.ports import Chosen, DueFilter, DuePosition
     from services.sla.domain.deadline import DeadlineChanged, DeadlineKey
     from services.sla.domain.promise import Rules
     from services.sla.telemetry import SlaMetrics
@@ -73,22 +74,29 @@ class SqlTickets:
         """See `Tickets.put`."""
         self._put[ticket.ticket_id] = ticket
 
-    def lock_due(self, until: datetime, size: int) -> Sequence[TicketDeadlines]:
+    def lock_due(self, until: datetime, size: int, *, chosen: Chosen = ANY) -> Sequence[TicketDeadlines]:
         """See `Tickets.lock_due`."""
-        clock = ticket_clock.c
-        return self._take(select(ticket_clock).where(clock.check_time <= until).order_by(clock.check_time), size)
+        return self._take(_due(select(ticket_clock), until), size, chosen)
 
-    def lock_computed_otherwise(self, version: CalendarVersion, size: int) -> Sequence[TicketDeadlines]:
+    def due_ids(self, until: datetime, size: int, chosen: Chosen) -> Sequence[TicketId]:
+        """Return ids of what `lock_due` returns, unlocked and unread."""
+        return self._ids(_due(select(ticket_clock.c.ticket_id), until), size, chosen)
+
+    def lock_computed_otherwise(self, version: CalendarVersion, size: int, *, chosen: Chosen = ANY) -> Sequence[TicketDeadlines]:
         """See `Tickets.lock_computed_otherwise`."""
-        computed_with = ticket_clock.c.calendar_version
-        # Two ranges instead of "<>", so that the index serves.
-        otherwise = or_(computed_with < version, computed_with > version)
-        return self._take(select(ticket_clock).where(ticket_clock.c.is_open, otherwise), size)
+        return self._take(_computed_otherwise(select(ticket_clock), version), size, chosen)
 
-    def _take(self, statement: Select[Any], size: int) -> Sequence[TicketDeadlines]:
-        rows = self._conn.execute(statement.limit(size).with_for_update(skip_locked=True)).all()
+    def ids_computed_otherwise(self, version: CalendarVersion, size: int, chosen: Chosen) -> Sequence[TicketId]:
+        """Return ids of what `lock_computed_otherwise` returns, unlocked and unread."""
+        return self._ids(_computed_otherwise(select(ticket_clock.c.ticket_id), version), size, chosen)
+
+    def _take(self, statement: Select[Any], size: int, chosen: Chosen) -> Sequence[TicketDeadlines]:
+        rows = self._conn.execute(_choose(statement, chosen).limit(size).with_for_update(skip_locked=True)).all()
         self._hold(rows)
         return [self._held[TicketId(row.ticket_id)] for row in rows]
+
+    def _ids(self, statement: Select[Any], size: int, chosen: Chosen) -> Sequence[TicketId]:
+        return [TicketId(ticket_id) for ticket_id in self._conn.scalars(_choose(statement, chosen).limit(size))]
 
     def _hold(self, rows: Sequence[Row[Any]]) -> None:
         stored = self._deadlines_of([row.ticket_id for row in rows])
@@ -270,6 +278,22 @@ def _locked(ticket_ids: Sequence[TicketId]) -> Select[Any]:
 def _is_among(column: Column[Any], values: Sequence[str]) -> ColumnElement[bool]:
     """Condition with one parameter, whatever the number of values, so that the statement stays the same."""
     return column == any_(literal(list(values), ARRAY(Text)))
+
+
+def _due(statement: Select[Any], until: datetime) -> Select[Any]:
+    return statement.where(ticket_clock.c.check_time <= until).order_by(ticket_clock.c.check_time)
+
+
+def _computed_otherwise(statement: Select[Any], version: CalendarVersion) -> Select[Any]:
+    computed_with = ticket_clock.c.calendar_version
+    # Two ranges instead of "<>", so that the index serves.
+    return statement.where(ticket_clock.c.is_open, or_(computed_with < version, computed_with > version))
+
+
+def _choose(statement: Select[Any], chosen: Chosen) -> Select[Any]:
+    if chosen.without:
+        statement = statement.where(ticket_clock.c.ticket_id != all_(literal(list(chosen.without), ARRAY(Text))))
+    return statement if chosen.only is None else statement.where(ticket_clock.c.ticket_id == chosen.only)
 
 
 def _waits_for_calendar(deadline: Deadline) -> bool:

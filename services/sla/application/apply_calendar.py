@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from services.sla.application.ports import ANY, Chosen
 from services.sla.application.settle import settle
 
 if TYPE_CHECKING:
@@ -20,10 +21,12 @@ class ApplyCalendar:
     Attributes:
         now: The present.
         size: Most tickets to compute.
+        chosen: Which of them.
     """
 
     now: datetime
     size: int
+    chosen: Chosen = ANY
 
 
 def activate_calendar(uow: UnitOfWork, now: datetime) -> None:
@@ -40,7 +43,7 @@ def apply_calendar(uow: UnitOfWork, command: ApplyCalendar) -> int:
     version = uow.rules.calendar_version
     if uow.calendars.active() != version:
         return 0
-    tickets = uow.tickets.lock_computed_otherwise(version, command.size)
+    tickets = uow.tickets.lock_computed_otherwise(version, command.size, chosen=command.chosen)
     for ticket in tickets:
         settle(uow, ticket, command.now)
     return len(tickets)

@@ -16,6 +16,22 @@ if TYPE_CHECKING:
     from services.sla.domain.promise import Kind, Rules
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """Which of several tickets to act on.
+
+    Attributes:
+        without: Tickets to leave out.
+        only: The one ticket to act on; None for any.
+    """
+
+    without: Collection[TicketId] = ()
+    only: TicketId | None = None
+
+
+ANY = Chosen()
+
+
 class Tickets(Protocol):
     """Tickets with their deadlines. What is got is locked until the transaction ends; what is put is written on commit."""
 
@@ -31,11 +47,11 @@ class Tickets(Protocol):
         """Keep what became of a ticket that was got."""
         ...
 
-    def lock_due(self, until: datetime, size: int) -> Sequence[TicketDeadlines]:
+    def lock_due(self, until: datetime, size: int, *, chosen: Chosen = ANY) -> Sequence[TicketDeadlines]:
         """Return up to `size` tickets to be looked at by `until`, earliest first, locked; those that others hold are left out."""
         ...
 
-    def lock_computed_otherwise(self, version: CalendarVersion, size: int) -> Sequence[TicketDeadlines]:
+    def lock_computed_otherwise(self, version: CalendarVersion, size: int, *, chosen: Chosen = ANY) -> Sequence[TicketDeadlines]:
         """Return up to `size` open tickets that another version of the calendar computed, locked; those that others hold are left out."""
         ...
 

@@ -6,6 +6,7 @@ import copy
 from typing import TYPE_CHECKING, Self
 
 from chassis.caller import Role
+from services.sla.application.ports import ANY
 from services.sla.domain.deadline import Deadline, DeadlineChanged, TicketDeadlines, TicketId
 from services.sla.domain.replay import State
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from chassis.caller import Caller
-    from services.sla.application.ports import DueFilter, DuePosition
+    from services.sla.application.ports import Chosen, DueFilter, DuePosition
     from services.sla.domain.calendar import CalendarVersion
     from services.sla.domain.promise import Rules
 
@@ -71,16 +72,20 @@ class MemoryTickets:
     def put(self, ticket: TicketDeadlines) -> None:
         self.changed[ticket.ticket_id] = ticket
 
-    def lock_due(self, until: datetime, size: int) -> Sequence[TicketDeadlines]:
+    def lock_due(self, until: datetime, size: int, *, chosen: Chosen = ANY) -> Sequence[TicketDeadlines]:
         checks = {ticket_id: ticket.check_time(self._rules) for ticket_id, ticket in self._store.tickets.items()}
         due = sorted((time, ticket_id) for ticket_id, time in checks.items() if time is not None and time <= until)
-        return [self.get(ticket_id) for _, ticket_id in due[:size]]
+        return [self.get(ticket_id) for _, ticket_id in due if _is_chosen(ticket_id, chosen)][:size]
 
-    def lock_computed_otherwise(self, version: CalendarVersion, size: int) -> Sequence[TicketDeadlines]:
+    def lock_computed_otherwise(self, version: CalendarVersion, size: int, *, chosen: Chosen = ANY) -> Sequence[TicketDeadlines]:
         otherwise = [
             ticket_id for ticket_id, ticket in self._store.tickets.items() if ticket.is_open and ticket.calendar_version != version
         ]
-        return [self.get(ticket_id) for ticket_id in otherwise[:size]]
+        return [self.get(ticket_id) for ticket_id in otherwise if _is_chosen(ticket_id, chosen)][:size]
+
+
+def _is_chosen(ticket_id: TicketId, chosen: Chosen) -> bool:
+    return ticket_id not in chosen.without and chosen.only in {None, ticket_id}
 
 
 class MemoryCalendars:

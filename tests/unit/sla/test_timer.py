@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client import CollectorRegistry
 
+from chassis.due_items import DueItemsTick
+from chassis.metrics import ChassisMetrics
 from chassis.testing import ManualClock
 from services.sla.adapters.calendar import FollowedRules
-from services.sla.adapters.timer import CalendarTick, DueTick, TallyTick
+from services.sla.adapters.timer import DueDeadlines, OutdatedDeadlines, TallyTick
 from services.sla.application.start_clock import StartClock, start_clock
 from services.sla.domain.deadline import Tally, TicketId
 from services.sla.domain.facts import Cycle
@@ -40,8 +42,11 @@ class Service:
         self.metrics = SlaMetrics(self.registry)
         self.rules = FollowedRules(notices, rules)
         self.known_until_: datetime | None = None
-        self.due = DueTick(self.open, self, self.clock, self.metrics, batch=10)  # type: ignore[arg-type]  # ports in memory
-        self.calendar = CalendarTick(self.open, self.rules, self.clock, self.metrics, batch=10)  # type: ignore[arg-type]
+        common = ChassisMetrics()
+        due = DueDeadlines(self.open, self, self.clock, self.metrics)  # type: ignore[arg-type]  # ports in memory
+        outdated = OutdatedDeadlines(self.open, self.rules, self.clock, self.metrics)  # type: ignore[arg-type]
+        self.due = DueItemsTick("due", due, common, batch=10)
+        self.calendar = DueItemsTick("calendar", outdated, common, batch=10)
 
     def open(self) -> MemoryUnitOfWork:
         return MemoryUnitOfWork(self.store, self.rules.current)

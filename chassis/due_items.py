@@ -1,0 +1,151 @@
+"""Work on items that have fallen due: batch by batch, and item by item where a batch fails, so that one item does not stop the others.
+
+    act on a batch ──fails──► act on each of its items alone ──one fails──► that one waits: 1 s, 2 s, 4 s … 1 min; the others are done
+
+Backoffs are kept in memory, per process. They need no column in tables of different shapes, and two replicas cannot contend for an item:
+each acts on what it can lock (`SKIP LOCKED`). A replica that takes over tries a failing item once more than a stored backoff would allow.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from chassis.transient import is_transient, ran_out_of_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from chassis.metrics import ChassisMetrics
+
+log = structlog.get_logger()
+
+_FIRST_BACKOFF = timedelta(seconds=1)
+_LONGEST_BACKOFF = timedelta(minutes=1)
+_MOST_PUSHED_BACK = 10_000
+_SLOW_IN_A_ROW = 3
+"""So many items that time out, and none that does not, mean a slow database."""
+
+
+class DueItems(Protocol):
+    """A kind of item that falls due."""
+
+    def act(self, size: int, *, without: Collection[str] = (), only: str | None = None) -> int:
+        """Act on due items in one transaction, and commit it.
+
+        Args:
+            size: Most items to act on.
+            without: Ids to leave out.
+            only: The one id to act on, if it is still due; None for any.
+
+        Returns:
+            How many items were acted on.
+        """
+        ...
+
+    def ids(self, size: int, *, without: Collection[str] = ()) -> Sequence[str]:
+        """Return ids of due items, longest overdue first, without reading or locking more of them."""
+        ...
+
+
+@dataclass(slots=True)
+class _PushedBack:
+    """An item that failed.
+
+    Attributes:
+        backoff: Time until its next try, counted from the last one.
+        retry_at: When that is, by the monotonic clock, in seconds.
+    """
+
+    backoff: timedelta
+    retry_at: float
+
+
+class DueItemsTick:
+    """The tick of a timer over due items."""
+
+    def __init__(
+        self,
+        name: str,
+        items: DueItems,
+        metrics: ChassisMetrics,
+        *,
+        batch: int,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Act on `items`, at most `batch` in one transaction.
+
+        Args:
+            name: Name of the timer, for logs and metrics.
+            items: What falls due.
+            metrics: Where failures are counted.
+            batch: Most items in one transaction.
+            monotonic: Clock of the backoffs, in seconds.
+        """
+        self._name = name
+        self._items = items
+        self._batch = batch
+        self._monotonic = monotonic
+        self._pushed_back: dict[str, _PushedBack] = {}
+        self._failures = metrics.due_item_failures.labels(name)
+        self._waiting = metrics.due_items_pushed_back.labels(name)
+
+    def __call__(self) -> int:
+        """Act on one batch, and on failed items whose backoff has ended; returns how many items were acted on.
+
+        Raises:
+            Exception: A transient error of the database, or one that belongs to no item.
+        """
+        acted = self._act_on_batch() + self._retry()
+        self._waiting.set(len(self._pushed_back))
+        return acted
+
+    def _act_on_batch(self) -> int:
+        without = list(self._pushed_back)
+        try:
+            return self._items.act(self._batch, without=without)
+        except Exception as error:
+            if is_transient(error) and not ran_out_of_time(error):
+                raise
+            ids = self._items.ids(self._batch, without=without)
+            if not ids:
+                raise
+            log.warning("due_batch_split", timer=self._name, size=len(ids), error=type(error).__name__)
+        return self._act_on_each(ids)
+
+    def _retry(self) -> int:
+        now = self._monotonic()
+        return self._act_on_each([item for item, state in self._pushed_back.items() if state.retry_at <= now])
+
+    def _act_on_each(self, ids: Sequence[str]) -> int:
+        acted = 0
+        slow: list[str] = []
+        for item in ids:
+            try:
+                acted += self._items.act(1, only=item)
+            except Exception as error:
+                if not ran_out_of_time(error):
+                    if is_transient(error):
+                        raise
+                    self._push_back(item, error)
+                    continue
+                slow.append(item)
+                if not acted and len(slow) == _SLOW_IN_A_ROW:
+                    raise
+                self._push_back(item, error)
+            else:
+                self._pushed_back.pop(item, None)
+        return acted
+
+    def _push_back(self, item: str, error: Exception) -> None:
+        state = self._pushed_back.pop(item, None)
+        backoff = _FIRST_BACKOFF if state is None else min(state.backoff * 2, _LONGEST_BACKOFF)
+        if len(self._pushed_back) >= _MOST_PUSHED_BACK:
+            self._pushed_back.pop(next(iter(self._pushed_back)))
+        self._pushed_back[item] = _PushedBack(backoff, self._monotonic() + backoff.total_seconds())
+        self._failures.inc()
+        log.error("due_item_failed", timer=self._name, ticket_id=item, retry_in_seconds=backoff.total_seconds(), exc_info=error)
