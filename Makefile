@@ -1,7 +1,7 @@
 # `make help` lists what there is to do.
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := chassis services cli deploy tools bench tests
+SOURCES := chassis kernel services cli deploy tools bench tests
 BREAKING_BASE ?= $(shell git describe --tags --abbrev=0 2>/dev/null || git rev-parse --verify --quiet origin/main || git rev-parse HEAD)
 export PYTHONDONTWRITEBYTECODE := 1
 

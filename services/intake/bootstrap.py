@@ -15,9 +15,11 @@ from chassis.identity.tokens import Authenticator
 from chassis.metrics import ChassisMetrics, MetricsServer
 from chassis.outbox import Outbox, Relay
 from chassis.producer import Producer
+from chassis.request_limits import read_requests
 from chassis.sink import TransactionalSink
 from chassis.sql import build_engine
 from chassis.timer import Timer
+from paidan.intake.v1 import intake_service_pb2
 from paidan.intake.v1.intake_service_pb2_grpc import add_IntakeServiceServicer_to_server
 from services.intake.adapters import sql, tables
 from services.intake.adapters.access import ACCESS
@@ -25,6 +27,7 @@ from services.intake.adapters.errors import DOMAIN, translate
 from services.intake.adapters.events import READING, SOURCE
 from services.intake.adapters.grpc import IntakeServicer
 from services.intake.adapters.kafka import GROUP, TOPICS, handle_messages
+from services.intake.adapters.limits import LIMITS
 from services.intake.adapters.watch import WatchHub
 from services.intake.application.close_resolved import CloseResolved
 from services.intake.application.submit_tickets import Submitted, SubmitTicket, SubmitTickets
@@ -74,6 +77,7 @@ def build(settings: IntakeSettings) -> Sequence[Component]:
                     server,
                 ),
                 access=ACCESS,
+                requests=read_requests(intake_service_pb2.DESCRIPTOR.services_by_name["IntakeService"], LIMITS),
                 domain=DOMAIN,
                 translate=translate,
             ),

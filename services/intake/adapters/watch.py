@@ -18,7 +18,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from services.intake.domain.errors import TicketNotFound
+from services.intake.domain.errors import TicketNotFound, VersionAhead
 from services.intake.domain.types import ENDED, TicketId, Version
 
 if TYPE_CHECKING:
@@ -131,11 +131,14 @@ class WatchHub:
 
         Raises:
             TicketNotFound: There is none, or it is not the caller's.
+            VersionAhead: The ticket has not reached that version.
         """
         loop = asyncio.get_running_loop()
         standing = await loop.run_in_executor(self._openers, self._changes.standing_of, reference, caller)
         if standing is None:
             raise TicketNotFound(reference)
+        if after > standing.version:
+            raise VersionAhead(standing.version)
         if standing.state in ENDED and after >= standing.version:
             return
         watcher = _Watcher(standing.ticket_id, after)
