@@ -135,28 +135,25 @@ class Gate(grpc.aio.ServerInterceptor):
         service, _, method = handler_call_details.method.lstrip("/").partition("/")
         if handler is None or service != self._service.name:
             return handler
-        read = self._service.requests[method]
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(
-                self._stream(method, handler.unary_stream, read),  # type: ignore[arg-type]  # our streams are async generators
+                self._stream(method, handler.unary_stream),  # type: ignore[arg-type]  # our streams are async generators
                 request_deserializer=None,
                 response_serializer=handler.response_serializer,
             )
         return grpc.unary_unary_rpc_method_handler(
-            self._unary(method, handler.unary_unary, read),  # type: ignore[arg-type]  # present for a unary method
+            self._unary(method, handler.unary_unary),  # type: ignore[arg-type]  # present for a unary method
             request_deserializer=None,
             response_serializer=handler.response_serializer,
         )
 
-    def _unary(
-        self, method: str, behaviour: Callable[[Message, Any], Message], read: ReadRequest
-    ) -> Callable[[bytes, Any], Awaitable[Message]]:
+    def _unary(self, method: str, behaviour: Callable[[Message, Any], Message]) -> Callable[[bytes, Any], Awaitable[Message]]:
         async def call(request: bytes, context: grpc.aio.ServicerContext[Message, Message]) -> Message:
             started = time.perf_counter()
             code = grpc.StatusCode.OK
             try:
                 with trace.continue_from(_metadata(context, "traceparent")), self._refusals(method), self._calls.register():
-                    return await self._admit(method, behaviour, read, request, context)
+                    return await self._admit(method, behaviour, request, context)
             except asyncio.CancelledError:
                 code = grpc.StatusCode.CANCELLED
                 raise
@@ -187,7 +184,6 @@ class Gate(grpc.aio.ServerInterceptor):
         self,
         method: str,
         behaviour: Callable[[Message, Any], Message],
-        read: ReadRequest,
         data: bytes,
         context: grpc.aio.ServicerContext[Message, Message],
     ) -> Message:
@@ -199,7 +195,7 @@ class Gate(grpc.aio.ServerInterceptor):
         self._in_flight += 1
         try:
             await self._identify(method, context)
-            request = read(data)
+            request = self._service.requests[method](data)
             _deadline.set(None if remaining is None else time.monotonic() + remaining)
             if iscoroutinefunction(behaviour):
                 response: Message = await behaviour(request, context)
@@ -217,7 +213,6 @@ class Gate(grpc.aio.ServerInterceptor):
         self,
         method: str,
         behaviour: Callable[[Message, Any], AsyncGenerator[Message, None]],
-        read: ReadRequest,
     ) -> Callable[[bytes, Any], Awaitable[None]]:
         async def serve(request: bytes, context: grpc.aio.ServicerContext[Message, Message]) -> None:
             code = grpc.StatusCode.OK
@@ -229,7 +224,7 @@ class Gate(grpc.aio.ServerInterceptor):
                         raise Refusal(RefusalKind.EXHAUSTED, "OVERLOADED", "too many streams are open", retry_after=_STREAMS_RETRY)
                     token, caller = await self._identify(method, context)
                     with self._tokens.watch(token, caller, this):
-                        await _pump(behaviour(read(request), context), context)
+                        await _pump(behaviour(self._service.requests[method](request), context), context)
             except asyncio.CancelledError:
                 code = grpc.StatusCode.CANCELLED
                 raise

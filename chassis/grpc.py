@@ -16,6 +16,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from chassis.gate import Gate
+from chassis.library_methods import LibraryMethods
 
 if TYPE_CHECKING:
     import threading
@@ -93,14 +94,15 @@ class GrpcServer:
 
     async def _serve(self, stop: threading.Event) -> None:
         servicer = health.aio.HealthServicer()
-        server = grpc.aio.server(interceptors=[self._gate], options=SERVER_OPTIONS)
+        library = LibraryMethods(health.SERVICE_NAME, reflection.SERVICE_NAME)
+        server = grpc.aio.server(interceptors=[self._gate, library], options=SERVER_OPTIONS)
         self._service.register(server)
         health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
         reflection.enable_server_reflection(
             [self._service.name, health.SERVICE_NAME, reflection.SERVICE_NAME],
             server,
         )
-        health_server = grpc.aio.server(options=SERVER_OPTIONS)
+        health_server = grpc.aio.server(interceptors=[library], options=SERVER_OPTIONS)
         health_pb2_grpc.add_HealthServicer_to_server(servicer, health_server)
         _bind(server, self._address)
         _bind(health_server, self._health_address)
