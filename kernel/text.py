@@ -49,9 +49,9 @@ def check_text(value: str, *, most: int, required: bool = True) -> tuple[str, li
     return cleaned, problems
 
 
-def narrow(value: str) -> str:
-    """Return a number or code with full-width forms as ASCII, and without the invisible marks that copying brings along."""
-    return "".join(character for character in value if not is_invisible(character)).translate(FULL_WIDTH)
+def without_invisible(value: str) -> str:
+    """Return a number or code without the invisible marks that copying brings along."""
+    return "".join(character for character in value if not is_invisible(character))
 
 
 def is_invisible(character: str) -> bool:
