@@ -2,7 +2,7 @@
 # PYTHON=… names an interpreter; without it `tools/find_python.sh` looks for one.
 BIN := .venv/bin
 VERSIONS := 3.11 3.12 3.13
-SOURCES := chassis services cli deploy tools bench tests
+SOURCES := chassis kernel services cli deploy tools bench tests
 BREAKING_BASE ?= $(shell git describe --tags --abbrev=0 2>/dev/null || git rev-parse --verify --quiet origin/main || git rev-parse HEAD)
 export PYTHONDONTWRITEBYTECODE := 1
 

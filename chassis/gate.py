@@ -1,10 +1,12 @@
 """Authentication, access, admission, deadlines, errors and metrics, around every method of a service.
 
-    RPC ──► room? ──► who calls? ──► may this role? ──► unary: a thread of a bounded pool ──► answer, or a refusal as rich error
-                                                    ├─► unary, `async def`: a coroutine, for one that only waits for another thread
-                                                    └─► stream: a coroutine; holds no thread
+    RPC → admission → authentication → authorization → parsing and limits
+      ├→ unary: a thread of a bounded pool
+      ├→ unary, `async def`: a coroutine, for one that only waits for another thread
+      └→ stream: a coroutine that holds no thread; its token is checked again while it is open
 
-Every refusal, of the gate or of the method, is answered in one way: by a rich error with a documented reason.
+The library hands requests over as bytes, so that nothing is parsed for a caller who is not known. Every refusal, of the gate or of the
+method, is answered in one way: by a rich error with a documented reason.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from chassis import trace
+from chassis.open_calls import OpenCalls, TokenWatch, stopping, unauthenticated
 from chassis.refusal import Refusal, RefusalKind
 from chassis.rich_error import refusal_of, status_of
 from chassis.transient import StoreUnavailable
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from chassis.caller import Caller, Role
     from chassis.identity.tokens import Authenticator
     from chassis.metrics import ChassisMetrics
+    from chassis.request_limits import ReadRequest
 
 _STREAM_WRITE_TIMEOUT = timedelta(seconds=10)
 _MAX_STREAMS = 5000
@@ -70,6 +74,7 @@ class Service:
         name: Full name, e.g. `paidan.intake.v1.IntakeService`.
         register: Adds the servicer to a server.
         access: Which role may call which method; a method that is not in it is refused.
+        requests: Reads the requests of each method from bytes; see `chassis.request_limits`.
         domain: Domain of the reasons in its refusals, e.g. `intake.paidan`.
         translate: Turns an error of the service into a refusal; None if it does not know the error.
     """
@@ -77,6 +82,7 @@ class Service:
     name: str
     register: Callable[[grpc.aio.Server], None]
     access: Mapping[str, frozenset[Role]]
+    requests: Mapping[str, ReadRequest]
     domain: str
     translate: Callable[[Exception], Refusal | None]
 
@@ -107,11 +113,22 @@ class Gate(grpc.aio.ServerInterceptor):
         self._max_in_flight = max_in_flight
         self._in_flight = 0
         self._open_streams = 0
+        self._calls = OpenCalls()
+        self._streams = OpenCalls()
+        self._tokens = TokenWatch(authenticator, self._authenticate)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="rpc")
 
     def close(self) -> None:
         """Let the pool's threads go; what still waits is not begun."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def end_streams(self) -> None:
+        """End the open streams, as the server stops; their readers resume elsewhere."""
+        self._streams.end_all(stopping())
+
+    def end_calls(self) -> None:
+        """End the unary calls that are still in hand, as the server stops. What they do in a thread goes on; its answer is lost."""
+        self._calls.end_all(stopping())
 
     async def intercept_service(
         self,
@@ -126,21 +143,21 @@ class Gate(grpc.aio.ServerInterceptor):
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(
                 self._stream(method, handler.unary_stream),  # type: ignore[arg-type]  # our streams are async generators
-                handler.request_deserializer,
-                handler.response_serializer,
+                request_deserializer=None,
+                response_serializer=handler.response_serializer,
             )
         return grpc.unary_unary_rpc_method_handler(
             self._unary(method, handler.unary_unary),  # type: ignore[arg-type]  # present for a unary method
-            handler.request_deserializer,
-            handler.response_serializer,
+            request_deserializer=None,
+            response_serializer=handler.response_serializer,
         )
 
-    def _unary(self, method: str, behaviour: Callable[[Message, Any], Message]) -> Callable[[Message, Any], Awaitable[Message]]:
-        async def call(request: Message, context: grpc.aio.ServicerContext[Message, Message]) -> Message:
+    def _unary(self, method: str, behaviour: Callable[[Message, Any], Message]) -> Callable[[bytes, Any], Awaitable[Message]]:
+        async def call(request: bytes, context: grpc.aio.ServicerContext[Message, Message]) -> Message:
             started = time.perf_counter()
             code = grpc.StatusCode.OK
             try:
-                with trace.continue_from(_metadata(context, "traceparent")), self._refusals(method):
+                with trace.continue_from(_metadata(context, "traceparent")), self._refusals(method), self._calls.register():
                     return await self._admit(method, behaviour, request, context)
             except asyncio.CancelledError:
                 code = grpc.StatusCode.CANCELLED
@@ -172,7 +189,7 @@ class Gate(grpc.aio.ServerInterceptor):
         self,
         method: str,
         behaviour: Callable[[Message, Any], Message],
-        request: Message,
+        data: bytes,
         context: grpc.aio.ServicerContext[Message, Message],
     ) -> Message:
         remaining = context.time_remaining()
@@ -184,6 +201,7 @@ class Gate(grpc.aio.ServerInterceptor):
         try:
             async with _answering_within(_patience(remaining)):
                 await self._identify(method, context)
+                request = self._service.requests[method](data)
                 _deadline.set(None if remaining is None else time.monotonic() + remaining)
                 if iscoroutinefunction(behaviour):
                     response: Message = await behaviour(request, context)
@@ -201,17 +219,18 @@ class Gate(grpc.aio.ServerInterceptor):
         self,
         method: str,
         behaviour: Callable[[Message, Any], AsyncGenerator[Message, None]],
-    ) -> Callable[[Message, Any], Awaitable[None]]:
-        async def serve(request: Message, context: grpc.aio.ServicerContext[Message, Message]) -> None:
+    ) -> Callable[[bytes, Any], Awaitable[None]]:
+        async def serve(request: bytes, context: grpc.aio.ServicerContext[Message, Message]) -> None:
             code = grpc.StatusCode.OK
             refused: grpc.Status | None = None
             self._metrics.streams.labels(method).inc()
             try:
-                with trace.continue_from(_metadata(context, "traceparent")), self._refusals(method):
+                with trace.continue_from(_metadata(context, "traceparent")), self._refusals(method), self._streams.register() as this:
                     if self._open_streams > _MAX_STREAMS:
                         raise Refusal(RefusalKind.EXHAUSTED, "OVERLOADED", "too many streams are open", retry_after=_STREAMS_RETRY)
-                    await self._identify(method, context)
-                    await _pump(behaviour(request, context), context)
+                    token, caller = await self._identify(method, context)
+                    with self._tokens.watch(token, caller, this):
+                        await _pump(behaviour(self._service.requests[method](request), context), context)
             except asyncio.CancelledError:
                 code = grpc.StatusCode.CANCELLED
                 raise
@@ -225,7 +244,7 @@ class Gate(grpc.aio.ServerInterceptor):
                 # A reader that reads nothing does not take this either; the transport keeps it until then, or until the connection ends.
                 await context.abort_with_status(refused)
 
-        async def call(request: Message, context: grpc.aio.ServicerContext[Message, Message]) -> None:
+        async def call(request: bytes, context: grpc.aio.ServicerContext[Message, Message]) -> None:
             # Counted until its refusal is taken too: sleeping readers must not pile up beyond the bound.
             self._open_streams += 1
             try:
@@ -235,22 +254,16 @@ class Gate(grpc.aio.ServerInterceptor):
 
         return call
 
-    async def _identify(self, method: str, context: grpc.aio.ServicerContext[Message, Message]) -> None:
-        """Set the caller of this context.
+    async def _identify(self, method: str, context: grpc.aio.ServicerContext[Message, Message]) -> tuple[str, Caller]:
+        """Set the caller of this context; return its token and it.
 
         Raises:
             Refusal: No valid token, or the role may not call this method.
         """
         scheme, _, token = (_metadata(context, "authorization") or "").partition(" ")
-        caller = None
-        if scheme.lower() == "bearer" and token:
-            known, caller = self._authenticator.cached(token)
-            if not known:
-                async with _answering_within(_LOOK_UP_WITHIN):
-                    caller = await self._in_pool(self._authenticator.authenticate, token)
+        caller = await self._authenticate(token) if scheme.lower() == "bearer" and token else None
         if caller is None:
-            message = "send `authorization: Bearer <token>` with a token that is known, not expired and not revoked"
-            raise Refusal(RefusalKind.UNAUTHENTICATED, "UNAUTHENTICATED", message)
+            raise unauthenticated()
         if caller.role not in self._service.access.get(method, frozenset()):
             raise Refusal(
                 RefusalKind.FORBIDDEN,
@@ -259,6 +272,15 @@ class Gate(grpc.aio.ServerInterceptor):
                 metadata={"role": caller.role.value, "method": method},
             )
         _caller.set(caller)
+        return token, caller
+
+    async def _authenticate(self, token: str) -> Caller | None:
+        """Return the caller of a token; a thread is taken only if the answer is not cached."""
+        known, caller = self._authenticator.cached(token)
+        if not known:
+            async with _answering_within(_LOOK_UP_WITHIN):
+                caller = await self._in_pool(self._authenticator.authenticate, token)
+        return caller
 
 
 def _patience(remaining: float | None) -> timedelta | None:

@@ -16,6 +16,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from chassis.gate import Gate
+from chassis.library_methods import LibraryMethods
 
 if TYPE_CHECKING:
     import threading
@@ -34,12 +35,16 @@ SERVER_OPTIONS = (
     ("grpc.max_metadata_size", 16 * 1024),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    # Clients may ping every 5 s, also without a call; 1 s is for what the way there varies by.
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 4_000),
+    ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.max_connection_age_ms", 3_600_000),
     ("grpc.max_connection_age_grace_ms", 60_000),
     ("grpc.so_reuseport", 0),
 )
 _STOP_POLL_SECONDS = 0.05
+_ANSWER_SECONDS = 0.5
+"""Time to send the last refusals at a stop."""
 
 
 class GrpcServer:
@@ -73,7 +78,7 @@ class GrpcServer:
             max_in_flight: Unary RPCs in hand at once, waiting ones included; more are refused.
             healthy: Whether the rest of the process makes progress; health follows it.
             drain_notice: Time between the health turning NOT_SERVING and the end of accepting.
-            drain_grace: Time for RPCs in hand to end; open streams are cut off after it.
+            drain_grace: Time for unary RPCs in hand to end; after it they are refused with STOPPING, as open streams are before it.
         """
         self._service = service
         self._gate = Gate(service, authenticator, metrics, threads=threads, max_in_flight=max_in_flight)
@@ -93,14 +98,15 @@ class GrpcServer:
 
     async def _serve(self, stop: threading.Event) -> None:
         servicer = health.aio.HealthServicer()
-        server = grpc.aio.server(interceptors=[self._gate], options=SERVER_OPTIONS)
+        library = LibraryMethods(health.SERVICE_NAME, reflection.SERVICE_NAME)
+        server = grpc.aio.server(interceptors=[self._gate, library], options=SERVER_OPTIONS)
         self._service.register(server)
         health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
         reflection.enable_server_reflection(
             [self._service.name, health.SERVICE_NAME, reflection.SERVICE_NAME],
             server,
         )
-        health_server = grpc.aio.server(options=SERVER_OPTIONS)
+        health_server = grpc.aio.server(interceptors=[library], options=SERVER_OPTIONS)
         health_pb2_grpc.add_HealthServicer_to_server(servicer, health_server)
         _bind(server, self._address)
         _bind(health_server, self._health_address)
@@ -116,9 +122,18 @@ class GrpcServer:
             await asyncio.sleep(_STOP_POLL_SECONDS)
         await servicer.enter_graceful_shutdown()
         await asyncio.sleep(self._drain_notice.total_seconds())
-        await server.stop(self._drain_grace.total_seconds())
+        await self._drain(server)
         await health_server.stop(0)
         self._gate.close()
+
+    async def _drain(self, server: grpc.aio.Server) -> None:
+        """Take no more RPCs, and answer all that are in hand: streams at once, unary calls when they end or the grace is over."""
+        grace = self._drain_grace.total_seconds()
+        stopped = asyncio.ensure_future(server.stop(grace + _ANSWER_SECONDS))
+        self._gate.end_streams()
+        await asyncio.wait({stopped}, timeout=grace)
+        self._gate.end_calls()
+        await stopped
 
 
 def _bind(server: grpc.aio.Server, address: str) -> None:

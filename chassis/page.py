@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 200
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class InvalidPageToken(Exception):
@@ -39,6 +41,8 @@ def encode_token(filters: Mapping[str, object], position: Sequence[str]) -> str:
 def decode_token(filters: Mapping[str, object], token: str) -> tuple[str, ...] | None:
     """Return the position in `token`, or None for the first page.
 
+    The fingerprint keeps a token with its list. It is no signature: whoever uses the position checks each part of it.
+
     Raises:
         InvalidPageToken: The token is malformed, or belongs to other filters.
     """
@@ -49,9 +53,14 @@ def decode_token(filters: Mapping[str, object], token: str) -> tuple[str, ...] |
     except (binascii.Error, ValueError, RecursionError) as error:
         raise InvalidPageToken from error
     match body:
-        case [str(fingerprint), *position] if fingerprint == _fingerprint(filters) and all(isinstance(part, str) for part in position):
+        case [str(fingerprint), *position] if fingerprint == _fingerprint(filters) and all(_is_storable(part) for part in position):
             return tuple(position)
     raise InvalidPageToken
+
+
+def _is_storable(part: object) -> bool:
+    """Tell whether a part of a position is text that a database takes."""
+    return isinstance(part, str) and _UNSTORABLE.search(part) is None
 
 
 def _fingerprint(filters: Mapping[str, object]) -> str:

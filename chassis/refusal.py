@@ -72,3 +72,9 @@ class Refusal(Exception):
         self.metadata = dict(metadata)
         self.violations = tuple(violations)
         self.retry_after = retry_after
+
+    @classmethod
+    def of_fields(cls, violations: Sequence[Violation], *, reason: str = "INVALID_FIELD") -> Refusal:
+        """Return the refusal of a command with wrong fields; its message names them."""
+        message = "; ".join(f"{violation.field} {violation.description}" for violation in violations)
+        return cls(RefusalKind.INVALID, reason, message, violations=violations)

@@ -11,7 +11,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from chassis import trace
-from chassis.refusal import Refusal, RefusalKind
+from chassis.refusal import Refusal, RefusalKind, Violation
 from chassis.transient import is_transient
 
 if TYPE_CHECKING:
@@ -25,7 +25,16 @@ log = structlog.get_logger()
 COMMON_DOMAIN = "paidan"
 _RETRY_AFTER = timedelta(seconds=1)
 _COMMON_REASONS = frozenset(
-    {"UNAUTHENTICATED", "ROLE_NOT_ALLOWED", "OVERLOADED", "STORE_UNAVAILABLE", "DEADLINE_OVER", "INTERNAL"},
+    {
+        "UNAUTHENTICATED",
+        "ROLE_NOT_ALLOWED",
+        "OVERLOADED",
+        "STORE_UNAVAILABLE",
+        "DEADLINE_OVER",
+        "INTERNAL",
+        "MALFORMED_REQUEST",
+        "STOPPING",
+    },
 )
 _CODES = {
     RefusalKind.INVALID: code_pb2.INVALID_ARGUMENT,
@@ -40,6 +49,17 @@ _CODES = {
     RefusalKind.DEADLINE: code_pb2.DEADLINE_EXCEEDED,
     RefusalKind.INTERNAL: code_pb2.INTERNAL,
 }
+
+# Clients take 8 KiB of trailers by default. These bounds keep a refusal below 6 kB on the wire: the message travels twice, once
+# percent-encoded at up to 3 bytes for 1, and the details in base64 at 4 for 3.
+_MOST_MESSAGE_BYTES = 384
+_MOST_VALUE_BYTES = 128
+_MOST_VALUES = 4
+_MOST_FIELD_BYTES = 128
+_MOST_DESCRIPTION_BYTES = 256
+_MOST_VIOLATIONS_BYTES = 1600
+VIOLATIONS_LEFT_OUT = "violations_left_out"
+"""Key of the metadata that says how many violations a refusal has no room for."""
 
 
 def status_of(refusal: Refusal, domain: str) -> grpc.Status:
@@ -64,9 +84,16 @@ def refusal_of(method: str, error: Exception) -> Refusal:
 
 
 def _rich(refusal: Refusal, domain: str) -> status_pb2.Status:
+    violations = _fitting(refusal.violations)
+    left_out = len(refusal.violations) - len(violations)
+    metadata = {key: _cut(value, _MOST_VALUE_BYTES) for key, value in list(refusal.metadata.items())[:_MOST_VALUES]}
+    rest = ""
+    if left_out:
+        metadata[VIOLATIONS_LEFT_OUT] = str(left_out)
+        rest = f" … and {left_out} more"
     details: Sequence[Message] = [
-        error_details_pb2.ErrorInfo(reason=refusal.reason, domain=domain, metadata=refusal.metadata),
-        *_bad_request(refusal),
+        error_details_pb2.ErrorInfo(reason=refusal.reason, domain=domain, metadata=metadata),
+        *_bad_request(violations),
         *_retry_info(refusal),
     ]
     packed = []
@@ -74,17 +101,42 @@ def _rich(refusal: Refusal, domain: str) -> status_pb2.Status:
         container = any_pb2.Any()
         container.Pack(detail)
         packed.append(container)
-    return status_pb2.Status(code=_CODES[refusal.kind], message=refusal.message, details=packed)
+    message = _cut(refusal.message, _MOST_MESSAGE_BYTES - len(rest.encode())) + rest
+    return status_pb2.Status(code=_CODES[refusal.kind], message=message, details=packed)
 
 
-def _bad_request(refusal: Refusal) -> list[error_details_pb2.BadRequest]:
-    if not refusal.violations:
+def _cut(text: str, most: int) -> str:
+    """Return a text of at most `most` bytes of UTF-8; what is cut off is marked by an ellipsis."""
+    data = text.encode(errors="replace")
+    if len(data) <= most:
+        return data.decode()
+    return data[: most - len("…".encode())].decode(errors="ignore") + "…"
+
+
+def _fitting(violations: Sequence[Violation]) -> list[Violation]:
+    """Return as many of the first violations as there is room for, each cut to its bounds."""
+    fitting: list[Violation] = []
+    room = _MOST_VIOLATIONS_BYTES
+    for violation in violations:
+        cut = Violation(_cut(violation.field, _MOST_FIELD_BYTES), _cut(violation.description, _MOST_DESCRIPTION_BYTES))
+        room -= len(cut.field.encode()) + len(cut.description.encode())
+        if room < 0:
+            break
+        fitting.append(cut)
+    return fitting
+
+
+def _bad_request(violations: Sequence[Violation]) -> list[error_details_pb2.BadRequest]:
+    if not violations:
         return []
-    violations = [
-        error_details_pb2.BadRequest.FieldViolation(field=violation.field, description=violation.description)
-        for violation in refusal.violations
+    return [
+        error_details_pb2.BadRequest(
+            field_violations=[
+                error_details_pb2.BadRequest.FieldViolation(field=violation.field, description=violation.description)
+                for violation in violations
+            ]
+        )
     ]
-    return [error_details_pb2.BadRequest(field_violations=violations)]
 
 
 def _retry_info(refusal: Refusal) -> list[error_details_pb2.RetryInfo]:

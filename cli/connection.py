@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from pydantic import BaseModel, ValidationError
@@ -29,6 +30,18 @@ if TYPE_CHECKING:
 VARIABLE = "PAIDAN_CONNECTION"
 DEFAULT_FILE = Path(".local/connection.json")
 LOCAL_PORTAL = "local"
+
+USUAL_TIMEOUT_SECONDS = 10.0
+TIMEOUT: ContextVar[float] = ContextVar("timeout", default=USUAL_TIMEOUT_SECONDS)
+"""Seconds to wait for one answer: the option `--timeout`."""
+_CHANNEL_OPTIONS = (
+    # A server that is gone without a word is noticed within 15 s, also by a stream that has no deadline.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    # One attempt to connect; without it the library gives a server that accepts and never answers 20 s.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
+)
+_DATABASE_TIMEOUT_SECONDS = 10
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -86,7 +99,7 @@ def bearer(token: str) -> Metadata:
 
 def issue_tokens(database_url: str, callers: list[Caller], *, note: str = "local") -> list[str]:
     """Issue a token for each caller, in order."""
-    engine = create_engine(database_url)
+    engine = create_engine(database_url, connect_args={"connect_timeout": _DATABASE_TIMEOUT_SECONDS})
     try:
         with engine.begin() as conn:
             return [issue(conn, caller, note=note).token for caller in callers]
@@ -114,15 +127,32 @@ def load() -> Connection:
         raise CommandError(f"{path} is no connection file", hint=str(error)) from error
 
 
-class Stubs:
-    """gRPC stubs of the four services."""
+class _Deadline(grpc.UnaryUnaryClientInterceptor):
+    """Gives every unary call a deadline that has none of its own."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._channels = {name: grpc.insecure_channel(getattr(connection, name)) for name in ("intake", "classifier", "dispatcher", "sla")}
-        self.intake = IntakeServiceStub(self._channels["intake"])
-        self.classifier = ClassifierServiceStub(self._channels["classifier"])
-        self.dispatcher = DispatcherServiceStub(self._channels["dispatcher"])
-        self.sla = SlaServiceStub(self._channels["sla"])
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:  # noqa: ANN401 - the library's
+        """Send the call, with a deadline."""
+        details = client_call_details
+        if details.timeout is None:
+            details = details._replace(timeout=self._seconds)
+        return continuation(details, request)
+
+
+class Stubs:
+    """gRPC stubs of the four services. Unary calls have a deadline; streams notice by keepalive that the server is gone."""
+
+    def __init__(self, connection: Connection, *, timeout: float) -> None:
+        """Call the services of `connection`; `timeout` in seconds is the deadline of a unary call without one of its own."""
+        services = ("intake", "classifier", "dispatcher", "sla")
+        self._channels = {name: grpc.insecure_channel(getattr(connection, name), options=_CHANNEL_OPTIONS) for name in services}
+        channels = {name: grpc.intercept_channel(channel, _Deadline(timeout)) for name, channel in self._channels.items()}
+        self.intake = IntakeServiceStub(channels["intake"])
+        self.classifier = ClassifierServiceStub(channels["classifier"])
+        self.dispatcher = DispatcherServiceStub(channels["dispatcher"])
+        self.sla = SlaServiceStub(channels["sla"])
 
     def close(self) -> None:
         """Close the channels."""
@@ -133,7 +163,7 @@ class Stubs:
 @contextmanager
 def connect(connection: Connection) -> Iterator[Stubs]:
     """Open stubs and close them at the end of the `with` block."""
-    stubs = Stubs(connection)
+    stubs = Stubs(connection, timeout=TIMEOUT.get())
     try:
         yield stubs
     finally:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from cli import dead_letters, learning, model, operations, tickets, triage, units
+from cli.connection import TIMEOUT, USUAL_TIMEOUT_SECONDS
 from cli.demo.command import demo
 from cli.up import up
 
@@ -14,6 +17,19 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="派单 Paidan：企业诉求一分钟派单、三个工作日办结。 Routes an enterprise's request to the one unit that can solve it.",
 )
+
+
+@app.callback()
+def _options(
+    *,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, envvar="PAIDAN_TIMEOUT", help="Seconds to wait for one answer of a service.")
+    ] = USUAL_TIMEOUT_SECONDS,
+) -> None:
+    """Take the options of every command."""
+    TIMEOUT.set(timeout)
+
+
 app.command("up")(up)
 app.command("demo")(demo)
 app.command("submit")(tickets.submit)

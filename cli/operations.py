@@ -23,9 +23,11 @@ from cli.connection import connection_file, load
 from cli.output import CommandError, JsonFlag, console, errors_shown, print_json
 from deploy.schemas import migrate_all
 from deploy.topics import create_topics
+from kernel.text import check_text
 from services.intake.adapters import sql, tables
 from services.intake.adapters.events import SOURCE
 from services.intake.application.import_enterprises import import_enterprises
+from services.intake.domain.fields import MAX_NAME
 from services.intake.domain.ticket import Enterprise
 from services.intake.domain.types import DistrictCode
 from services.intake.domain.uscc import InvalidUscc, parse_uscc
@@ -165,7 +167,10 @@ def _enterprises(rows: csv.DictReader[str], name: str) -> list[Enterprise]:
             uscc = parse_uscc(row["uscc"])
         except InvalidUscc as error:
             raise CommandError(f"{name}, line {rows.line_num}: uscc {error}") from error
-        enterprises.append(Enterprise(uscc=uscc, name=row["name"], district=DistrictCode(row["district_code"])))
+        enterprise, problems = check_text(row["name"] or "", most=MAX_NAME)
+        if problems:
+            raise CommandError(f"{name}, line {rows.line_num}: name {'; '.join(problems)}")
+        enterprises.append(Enterprise(uscc=uscc, name=enterprise, district=DistrictCode(row["district_code"])))
     return enterprises
 
 

@@ -86,6 +86,11 @@ def explain(error: grpc.RpcError) -> tuple[str, str]:
     status = rpc_status.from_call(error)  # type: ignore[arg-type]  # every error of a call is a Call
     if error.code() is grpc.StatusCode.UNAVAILABLE and status is None:
         return "the service does not answer", "is `paidan up` running? Its addresses are in the connection file."
+    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and status is None:
+        return (
+            "the service did not answer in time",
+            "whether the call had an effect is unknown; repeat it with the same --request-id. `paidan --timeout SECONDS …` waits longer.",
+        )
     if status is None:
         return f"{error.code().name}: {error.details()}", ""
     lines = []

@@ -12,7 +12,7 @@ import typer
 from chassis.caller import Role
 from cli import render
 from cli.connection import LOCAL_PORTAL, Connection, Metadata, Stubs, connect, load
-from cli.output import CommandError, JsonFlag, console, errors_shown, print_json
+from cli.output import CommandError, JsonFlag, console, error_console, errors_shown, print_json
 from paidan.intake.v1 import intake_service_pb2 as pb
 from paidan.intake.v1 import ticket_pb2
 
@@ -24,7 +24,6 @@ app = typer.Typer(no_args_is_help=True, help="看工单、补充、撤回、评�
 Reference = Annotated[str, typer.Argument(help="Id or number of the ticket.", metavar="TICKET")]
 Portal = Annotated[str, typer.Option(help="Portal to act as.")]
 
-_TIMEOUT_SECONDS = 10
 _RECONNECT_SECONDS = 1
 _ENDED = frozenset({ticket_pb2.TICKET_STATE_CLOSED, ticket_pb2.TICKET_STATE_WITHDRAWN, ticket_pb2.TICKET_STATE_DECLINED})
 
@@ -58,7 +57,7 @@ def submit(
             confidential=confidential,
         )
         with connect(connection) as stubs:
-            response = stubs.intake.SubmitTicket(request, metadata=metadata, timeout=_TIMEOUT_SECONDS)
+            response = stubs.intake.SubmitTicket(request, metadata=metadata)
             if as_json:
                 print_json(response)
             else:
@@ -71,9 +70,7 @@ def submit(
 @app.command("show")
 def show(ticket: Reference, *, portal: Portal = LOCAL_PORTAL, as_json: JsonFlag = False) -> None:
     """查看工单。 Show one ticket."""
-    _answer(
-        portal, lambda stubs, md: stubs.intake.GetTicket(pb.GetTicketRequest(ticket_id=ticket), metadata=md, timeout=10).ticket, as_json
-    )
+    _answer(portal, lambda stubs, md: stubs.intake.GetTicket(pb.GetTicketRequest(ticket_id=ticket), metadata=md).ticket, as_json)
 
 
 @app.command("list")
@@ -95,7 +92,7 @@ def list_(
         with connect(connection) as stubs:
             while len(tickets) < limit:
                 request = pb.ListTicketsRequest(uscc=uscc, states=states, page_size=min(200, limit - len(tickets)), page_token=token)
-                response = stubs.intake.ListTickets(request, metadata=metadata, timeout=_TIMEOUT_SECONDS)
+                response = stubs.intake.ListTickets(request, metadata=metadata)
                 tickets.extend(response.tickets)
                 token = response.next_page_token
                 if not token:
@@ -133,7 +130,7 @@ def supplement(
 ) -> None:
     """补充材料。 Add the material that the unit asked for."""
     request = pb.SupplementTicketRequest(ticket_id=ticket, request_id=request_id or str(uuid.uuid4()), text=text)
-    _answer(portal, lambda stubs, md: stubs.intake.SupplementTicket(request, metadata=md, timeout=_TIMEOUT_SECONDS).ticket, as_json)
+    _answer(portal, lambda stubs, md: stubs.intake.SupplementTicket(request, metadata=md).ticket, as_json)
 
 
 @app.command("withdraw")
@@ -146,7 +143,7 @@ def withdraw(
 ) -> None:
     """撤回工单。 Take the request back."""
     request = pb.WithdrawTicketRequest(ticket_id=ticket, reason=reason)
-    _answer(portal, lambda stubs, md: stubs.intake.WithdrawTicket(request, metadata=md, timeout=_TIMEOUT_SECONDS).ticket, as_json)
+    _answer(portal, lambda stubs, md: stubs.intake.WithdrawTicket(request, metadata=md).ticket, as_json)
 
 
 @app.command("rate")
@@ -165,7 +162,7 @@ def rate(
         if name not in ticket_pb2.Solved.keys()[1:]:
             raise CommandError(f"--solved {solved} is not known", hint="yes, no or no_view")
     request = pb.RateTicketRequest(ticket_id=ticket, solved=ticket_pb2.Solved.Value(name), score=score, comment=comment)
-    _answer(portal, lambda stubs, md: stubs.intake.RateTicket(request, metadata=md, timeout=_TIMEOUT_SECONDS).ticket, as_json)
+    _answer(portal, lambda stubs, md: stubs.intake.RateTicket(request, metadata=md).ticket, as_json)
 
 
 @app.command("reopen")
@@ -178,7 +175,7 @@ def reopen(
 ) -> None:
     """重办。 Send a resolved ticket back to work."""
     request = pb.ReopenTicketRequest(ticket_id=ticket, reason=reason)
-    _answer(portal, lambda stubs, md: stubs.intake.ReopenTicket(request, metadata=md, timeout=_TIMEOUT_SECONDS).ticket, as_json)
+    _answer(portal, lambda stubs, md: stubs.intake.ReopenTicket(request, metadata=md).ticket, as_json)
 
 
 def _answer(portal: str, call: Callable[[Stubs, Metadata], ticket_pb2.Ticket], as_json: bool) -> None:  # noqa: FBT001 - a flag of the command
@@ -206,6 +203,7 @@ def _follow(stubs: Stubs, metadata: Metadata, reference: str, after: int, *, as_
         except grpc.RpcError as error:
             if error.code() not in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED} or not seen:
                 raise
+            error_console.print("[dim]· 连接中断，正在重连 connection lost, resuming[/]")
             time.sleep(_RECONNECT_SECONDS)
         except KeyboardInterrupt:
             stream.cancel()

@@ -23,7 +23,6 @@ TicketId = Annotated[str, typer.Argument(help="Id of the ticket.", metavar="TICK
 Desk = Annotated[str, typer.Option(help="Desk to act as.")]
 
 _DESK = "municipal"
-_TIMEOUT_SECONDS = 10
 
 
 @app.command("list")
@@ -33,7 +32,7 @@ def list_(*, limit: Annotated[int, typer.Option(min=1, max=200)] = 50, desk: Des
         connection = load()
         with connect(connection) as stubs:
             request = pb.ListTriageRequest(page_size=limit)
-            response = stubs.dispatcher.ListTriage(request, metadata=connection.token(Role.DESK, desk), timeout=_TIMEOUT_SECONDS)
+            response = stubs.dispatcher.ListTriage(request, metadata=connection.token(Role.DESK, desk))
         if as_json:
             for item in response.items:
                 print_json(item)
@@ -63,7 +62,7 @@ def decide(
         request = pb.DecideTriageRequest(ticket_id=ticket, assign=assign)
     else:
         request = pb.DecideTriageRequest(ticket_id=ticket, decline=pb.TriageDecline(reason=decline, right_channel=channel))
-    _act(desk, lambda stubs, md: stubs.dispatcher.DecideTriage(request, metadata=md, timeout=_TIMEOUT_SECONDS).dispatch, as_json=as_json)
+    _act(desk, lambda stubs, md: stubs.dispatcher.DecideTriage(request, metadata=md).dispatch, as_json=as_json)
 
 
 @app.command("transfer")
@@ -78,7 +77,7 @@ def transfer(
 ) -> None:
     """转办。 Move a dispatched ticket to another unit."""
     request = pb.TransferRequest(ticket_id=ticket, epoch=epoch, unit=unit, reason=reason)
-    _act(desk, lambda stubs, md: stubs.dispatcher.Transfer(request, metadata=md, timeout=_TIMEOUT_SECONDS).dispatch, as_json=as_json)
+    _act(desk, lambda stubs, md: stubs.dispatcher.Transfer(request, metadata=md).dispatch, as_json=as_json)
 
 
 @app.command("extension")
@@ -93,7 +92,7 @@ def extension(
 ) -> None:
     """决定延期申请。 Decide about an extension."""
     request = pb.DecideExtensionRequest(ticket_id=ticket, granted=grant, workdays=workdays, note=note)
-    _act(desk, lambda stubs, md: stubs.dispatcher.DecideExtension(request, metadata=md, timeout=_TIMEOUT_SECONDS).dispatch, as_json=as_json)
+    _act(desk, lambda stubs, md: stubs.dispatcher.DecideExtension(request, metadata=md).dispatch, as_json=as_json)
 
 
 def _act(desk: str, call: Callable[[Stubs, Metadata], dispatch_pb2.Dispatch], *, as_json: bool) -> None:

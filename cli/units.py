@@ -32,8 +32,6 @@ Unit = Annotated[str, typer.Argument(help="Code of the unit, e.g. ghzrzyj or 500
 TicketId = Annotated[str, typer.Argument(help="Id of the ticket.", metavar="TICKET")]
 Epoch = Annotated[int | None, typer.Option(help="Epoch that the unit was given; the current one if left out.")]
 
-_TIMEOUT_SECONDS = 10
-
 
 @app.command("list")
 def list_(unit: Unit, *, limit: Annotated[int, typer.Option(min=1, max=200)] = 50, as_json: JsonFlag = False) -> None:
@@ -42,7 +40,7 @@ def list_(unit: Unit, *, limit: Annotated[int, typer.Option(min=1, max=200)] = 5
         connection = load()
         with connect(connection) as stubs:
             request = pb.ListDispatchesRequest(page_size=limit)
-            response = stubs.dispatcher.ListDispatches(request, metadata=connection.token(Role.UNIT, unit), timeout=_TIMEOUT_SECONDS)
+            response = stubs.dispatcher.ListDispatches(request, metadata=connection.token(Role.UNIT, unit))
         if as_json:
             for dispatch in response.dispatches:
                 print_json(dispatch)
@@ -230,7 +228,7 @@ def contact(unit: Unit, ticket: TicketId, *, as_json: JsonFlag = False) -> None:
         connection = load()
         with connect(connection) as stubs:
             request = intake_service_pb2.GetContactRequest(ticket_id=ticket)
-            response = stubs.intake.GetContact(request, metadata=connection.token(Role.UNIT, unit), timeout=_TIMEOUT_SECONDS)
+            response = stubs.intake.GetContact(request, metadata=connection.token(Role.UNIT, unit))
         if as_json:
             print_json(response)
         else:
@@ -250,7 +248,7 @@ def _act(
         metadata = connection.token(Role.UNIT, unit)
         with connect(connection) as stubs:
             if epoch is None:
-                current = stubs.dispatcher.GetDispatch(pb.GetDispatchRequest(ticket_id=ticket), metadata=metadata, timeout=_TIMEOUT_SECONDS)
+                current = stubs.dispatcher.GetDispatch(pb.GetDispatchRequest(ticket_id=ticket), metadata=metadata)
                 epoch = current.dispatch.epoch
             dispatch = call(stubs, metadata, epoch)
         if as_json:

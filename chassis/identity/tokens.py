@@ -110,6 +110,12 @@ class Authenticator:
             at, caller = self._answers.get(_digest(token), (None, None))
         return (at is not None and time.monotonic() - at < self._lifetime), caller
 
+    def fresh_for(self, token: str) -> float:
+        """Return for how many seconds the cached answer is still believed; 0 if there is none."""
+        with self._lock:
+            at, _ = self._answers.get(_digest(token), (None, None))
+        return 0.0 if at is None else max(0.0, at + self._lifetime - time.monotonic())
+
     def authenticate(self, token: str) -> Caller | None:
         """Return the caller of a token, or None if it is unknown, expired or revoked. Asks the database unless the answer is cached."""
         known, caller = self.cached(token)

@@ -16,10 +16,12 @@ from chassis.metrics import ChassisMetrics, MetricsServer
 from chassis.outbox import Outbox
 from chassis.producer import Producer
 from chassis.relay import Relay
+from chassis.request_limits import read_requests
 from chassis.sink import ProducingSink, TransactionalSink
 from chassis.sql import build_engine
 from chassis.timer import Timer
 from chassis.watchdog import Watchdog
+from paidan.classifier.v1 import classifier_service_pb2
 from paidan.classifier.v1.classifier_service_pb2_grpc import add_ClassifierServiceServicer_to_server
 from services.classifier.adapters import outcome_events, sql, tables
 from services.classifier.adapters.access import ACCESS
@@ -31,6 +33,7 @@ from services.classifier.adapters.grpc import SERVICE, ClassifierServicer
 from services.classifier.adapters.kafka import TicketHandler, UnsureHandler
 from services.classifier.adapters.language_model import LanguageModel, Limits
 from services.classifier.adapters.learning import GROUP, Contained, OutcomeHandler
+from services.classifier.adapters.limits import LIMITS
 from services.classifier.adapters.model_store import ModelFolder, ModelSlot
 from services.classifier.adapters.outcome_events import READING
 from services.classifier.adapters.shadow import Shadow
@@ -76,6 +79,7 @@ def build(settings: ClassifierSettings) -> list[Component]:
             name=SERVICE,
             register=lambda server: add_ClassifierServiceServicer_to_server(servicer, server),
             access=ACCESS,
+            requests=read_requests(classifier_service_pb2.DESCRIPTOR.services_by_name["ClassifierService"], LIMITS),
             domain=DOMAIN,
             translate=translate,
         ),

@@ -17,10 +17,12 @@ from chassis.metrics import ChassisMetrics, MetricsServer
 from chassis.outbox import Outbox
 from chassis.producer import Producer
 from chassis.relay import Relay
+from chassis.request_limits import read_requests
 from chassis.sink import TransactionalSink
 from chassis.sql import build_engine
 from chassis.timer import Timer
 from chassis.watchdog import Watchdog
+from paidan.dispatcher.v1 import dispatcher_service_pb2
 from paidan.dispatcher.v1.dispatcher_service_pb2_grpc import add_DispatcherServiceServicer_to_server
 from services.dispatcher.adapters import kafka, sql, tables
 from services.dispatcher.adapters.access import ACCESS
@@ -29,6 +31,7 @@ from services.dispatcher.adapters.errors import DOMAIN, translate
 from services.dispatcher.adapters.events import SOURCE, Announcer
 from services.dispatcher.adapters.grpc import DispatcherServicer
 from services.dispatcher.adapters.history import Experience
+from services.dispatcher.adapters.limits import LIMITS
 from services.dispatcher.adapters.reading import SqlReading
 from services.dispatcher.adapters.timer import DueDispatches
 from services.dispatcher.application.ports import Office
@@ -87,6 +90,7 @@ def build(settings: DispatcherSettings) -> Sequence[Component]:
                     server,
                 ),
                 access=ACCESS,
+                requests=read_requests(dispatcher_service_pb2.DESCRIPTOR.services_by_name["DispatcherService"], LIMITS),
                 domain=DOMAIN,
                 translate=translate,
             ),

@@ -17,10 +17,12 @@ from chassis.metrics import ChassisMetrics, MetricsServer
 from chassis.outbox import Outbox
 from chassis.producer import Producer
 from chassis.relay import Relay
+from chassis.request_limits import read_requests
 from chassis.sink import TransactionalSink
 from chassis.sql import build_engine
 from chassis.timer import Timer
 from chassis.watchdog import Watchdog
+from paidan.intake.v1 import intake_service_pb2
 from paidan.intake.v1.intake_service_pb2_grpc import add_IntakeServiceServicer_to_server
 from services.intake.adapters import sql, tables
 from services.intake.adapters.access import ACCESS
@@ -29,6 +31,7 @@ from services.intake.adapters.errors import DOMAIN, translate
 from services.intake.adapters.events import READING, SOURCE
 from services.intake.adapters.grpc import IntakeServicer
 from services.intake.adapters.kafka import GROUP, TOPICS, handle_messages
+from services.intake.adapters.limits import LIMITS
 from services.intake.adapters.timer import DueForClosing
 from services.intake.adapters.watch import WatchHub
 from services.intake.application.close_resolved import CLOSE_BATCH
@@ -83,6 +86,7 @@ def build(settings: IntakeSettings) -> Sequence[Component]:
                     server,
                 ),
                 access=ACCESS,
+                requests=read_requests(intake_service_pb2.DESCRIPTOR.services_by_name["IntakeService"], LIMITS),
                 domain=DOMAIN,
                 translate=translate,
             ),

@@ -16,10 +16,12 @@ from chassis.metrics import ChassisMetrics, MetricsServer
 from chassis.outbox import Outbox
 from chassis.producer import Producer
 from chassis.relay import Relay
+from chassis.request_limits import read_requests
 from chassis.sink import TransactionalSink
 from chassis.sql import build_engine
 from chassis.timer import Timer
 from chassis.watchdog import Watchdog
+from paidan.sla.v1 import sla_service_pb2
 from paidan.sla.v1.sla_service_pb2_grpc import add_SlaServiceServicer_to_server
 from services.sla.adapters import sql, tables
 from services.sla.adapters.access import ACCESS
@@ -29,6 +31,7 @@ from services.sla.adapters.events import READING, SOURCE
 from services.sla.adapters.grpc import SlaServicer
 from services.sla.adapters.horizon import Horizon, KafkaProgress
 from services.sla.adapters.kafka import GROUP, TOPICS, handle_messages
+from services.sla.adapters.limits import LIMITS
 from services.sla.adapters.timer import DueDeadlines, OutdatedDeadlines, TallyTick
 from services.sla.telemetry import SlaMetrics
 
@@ -73,6 +76,7 @@ def build(settings: SlaSettings) -> Sequence[Component]:
                 name="paidan.sla.v1.SlaService",
                 register=lambda server: add_SlaServiceServicer_to_server(SlaServicer(reader, rules.current), server),
                 access=ACCESS,
+                requests=read_requests(sla_service_pb2.DESCRIPTOR.services_by_name["SlaService"], LIMITS),
                 domain=DOMAIN,
                 translate=translate,
             ),

@@ -16,12 +16,7 @@ def translate(error: Exception) -> Refusal | None:
     """Return the refusal for an error of the classifier, or None for another's."""
     match error:
         case InvalidFieldError(field=field, description=description):
-            return Refusal(
-                RefusalKind.INVALID,
-                "INVALID_FIELD",
-                f"{field}: {description}",
-                violations=[Violation(field, description)],
-            )
+            return Refusal.of_fields([Violation(field, description)])
         case NoModelError():
             return Refusal(RefusalKind.UNAVAILABLE, "NO_MODEL", "no model is loaded yet; try again in a moment", retry_after=_RETRY)
         case _:

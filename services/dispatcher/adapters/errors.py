@@ -24,8 +24,7 @@ def translate(error: Exception) -> Refusal | None:  # noqa: C901, PLR0911 - one 
     """Return the refusal of an error of this service; None if it is not one."""
     match error:
         case InvalidFields(violations=violations):
-            message = "; ".join(f"{field} {description}" for field, description in violations)
-            return _invalid("INVALID_FIELD", message, *(Violation(field, description) for field, description in violations))
+            return Refusal.of_fields([Violation(field, description) for field, description in violations])
         case UnknownUnit(unit=unit, field=field):
             violation = Violation(field, f"no unit {unit!r} is in force")
             return _invalid("UNKNOWN_UNIT", f"no unit {unit!r} is in force; see GetCatalogue", violation, unit=unit)

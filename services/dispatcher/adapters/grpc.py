@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from chassis.gate import current_caller
-from chassis.instant import to_instant
+from chassis.instant import RANGE, parse_instant, to_instant
 from chassis.page import InvalidPageToken, decode_token, encode_token, page_size
 from paidan.dispatcher.v1 import dispatch_pb2
 from paidan.dispatcher.v1 import dispatcher_service_pb2 as service
@@ -93,8 +92,8 @@ class DispatcherServicer(DispatcherServiceServicer):
         """Read the catalogue."""
         try:
             as_of = to_instant(request.as_of)
-        except (ValueError, OverflowError) as error:
-            raise InvalidFields([("as_of", "is out of the range of years 1–9999")]) from error
+        except ValueError as error:
+            raise InvalidFields([("as_of", RANGE)]) from error
         return catalogue_message(self._office.chooser.catalogue, civil_day(as_of or self._office.clock.now()))
 
     # What a unit does
@@ -261,7 +260,7 @@ def _position(filters: Mapping[str, object], token: str) -> Position | None:
             return None
         case (time, ticket_id) if is_code(ticket_id):
             try:
-                return Position(time=datetime.fromisoformat(time), ticket_id=TicketId(ticket_id))
+                return Position(time=parse_instant(time), ticket_id=TicketId(ticket_id))
             except ValueError as error:
                 raise InvalidPageToken from error
         case _:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
+from kernel.text import character_at, check_text, first_unprintable
 from services.dispatcher.domain.errors import InvalidFields
 
 if TYPE_CHECKING:
@@ -12,9 +12,6 @@ if TYPE_CHECKING:
 
 MAX_CODE = 64
 """Characters in a code or id."""
-
-# Control characters but tabs and line breaks, characters that turn the direction of writing, and halves of surrogate pairs.
-_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def is_code(value: str) -> bool:
@@ -39,25 +36,20 @@ class Violations:
             self._found.append((field, "is required"))
         elif len(value) > MAX_CODE:
             self._found.append((field, f"has {len(value)} characters; at most {MAX_CODE} are allowed"))
-        elif not value.isprintable():
-            self._found.append((field, "holds a character that cannot be printed"))
+        elif (index := first_unprintable(value)) is not None:
+            self._found.append((field, f"holds {character_at(value, index)}, which cannot be printed"))
 
-    def text(self, field: str, value: str, *, most: int, least: int = 0) -> None:
-        """Demand that a text is neither too short nor too long and holds no control characters but tabs and line breaks."""
-        if len(value.strip()) < least:
-            self._found.append((field, "is required"))
-        elif len(value) > most:
-            self._found.append((field, f"has {len(value)} characters; at most {most} are allowed"))
-        elif _FORBIDDEN.search(value):
-            self._found.append((field, "holds a control character; only tabs and line breaks are allowed"))
+    def text(self, field: str, value: str, *, most: int, required: bool = True) -> str:
+        """Check free text by the rule that all doors share, and return it clean."""
+        cleaned, problems = check_text(value, most=most, required=required)
+        self._found.extend((field, problem) for problem in problems)
+        return cleaned
 
-    def texts(self, field: str, values: Sequence[str], *, most: int, longest: int) -> None:
-        """Demand that a list of texts is short and that none of them is empty or too long."""
+    def texts(self, field: str, values: Sequence[str], *, most: int, longest: int) -> tuple[str, ...]:
+        """Demand that a list of texts is short and that none of them is empty or too long; return them clean."""
         if len(values) > most:
-            self._found.append((field, f"has {len(values)} entries; at most {most} are allowed"))
-            return
-        for position, value in enumerate(values):
-            self.text(f"{field}[{position}]", value, least=1, most=longest)
+            self._found.append((field, f"has {len(values)} entries, at most {most} are allowed"))
+        return tuple(self.text(f"{field}[{position}]", value, most=longest) for position, value in enumerate(values[:most]))
 
     def raise_if_any(self) -> None:
         """End the checks.

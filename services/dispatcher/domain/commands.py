@@ -141,8 +141,9 @@ class Return:
         """Check the fields."""
         violations = _check_assignment(self.ticket_id, self.epoch)
         violations.code("suggested_unit", self.suggested_unit)
-        violations.text("note", self.note, most=MAX_NOTE)
+        note = violations.text("note", self.note, most=MAX_NOTE, required=False)
         violations.raise_if_any()
+        _replace(self, note=note)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,8 +158,9 @@ class RequestSupplement:
     def __post_init__(self) -> None:
         """Check the fields."""
         violations = _check_assignment(self.ticket_id, self.epoch)
-        violations.text("question", self.question, least=1, most=MAX_NOTE)
+        question = violations.text("question", self.question, most=MAX_NOTE)
         violations.raise_if_any()
+        _replace(self, question=question)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,8 +177,9 @@ class RequestExtension:
         """Check the fields."""
         violations = _check_assignment(self.ticket_id, self.epoch)
         violations.number("workdays", self.workdays, least=1, most=MAX_EXTENSION)
-        violations.text("reason", self.reason, least=1, most=MAX_NOTE)
+        reason = violations.text("reason", self.reason, most=MAX_NOTE)
         violations.raise_if_any()
+        _replace(self, reason=reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,8 +194,9 @@ class ReportProgress:
     def __post_init__(self) -> None:
         """Check the fields."""
         violations = _check_assignment(self.ticket_id, self.epoch)
-        violations.text("note", self.note, least=1, most=MAX_NOTE)
+        note = violations.text("note", self.note, most=MAX_NOTE)
         violations.raise_if_any()
+        _replace(self, note=note)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,9 +212,10 @@ class Resolve:
     def __post_init__(self) -> None:
         """Check the fields."""
         violations = _check_assignment(self.ticket_id, self.epoch)
-        violations.text("resolution", self.resolution, least=1, most=MAX_RESOLUTION)
-        violations.texts("attachment_refs", self.attachment_refs, most=MAX_REFS, longest=MAX_REF)
+        resolution = violations.text("resolution", self.resolution, most=MAX_RESOLUTION)
+        attachment_refs = violations.texts("attachment_refs", self.attachment_refs, most=MAX_REFS, longest=MAX_REF)
         violations.raise_if_any()
+        _replace(self, resolution=resolution, attachment_refs=attachment_refs)
 
 
 UnitCommand = Accept | Return | RequestSupplement | RequestExtension | ReportProgress | Resolve
@@ -242,10 +247,11 @@ class AssignByDesk:
         violations = Violations()
         violations.code("ticket_id", self.ticket_id, required=True)
         violations.code("assign.unit", self.unit, required=True)
-        violations.texts("assign.co_handler_units", self.co_handlers, most=MAX_CO_HANDLERS, longest=MAX_REF)
+        co_handlers = violations.texts("assign.co_handler_units", self.co_handlers, most=MAX_CO_HANDLERS, longest=MAX_REF)
         violations.code("assign.class_code", self.class_code)
-        violations.text("assign.note", self.note, most=MAX_NOTE)
+        note = violations.text("assign.note", self.note, most=MAX_NOTE, required=False)
         violations.raise_if_any()
+        _replace(self, co_handlers=co_handlers, note=note)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,9 +267,10 @@ class DeclineByDesk:
         """Check the fields."""
         violations = Violations()
         violations.code("ticket_id", self.ticket_id, required=True)
-        violations.text("decline.reason", self.reason, least=1, most=MAX_NOTE)
-        violations.text("decline.right_channel", self.right_channel, least=1, most=MAX_CHANNEL)
+        reason = violations.text("decline.reason", self.reason, most=MAX_NOTE)
+        right_channel = violations.text("decline.right_channel", self.right_channel, most=MAX_CHANNEL)
         violations.raise_if_any()
+        _replace(self, reason=reason, right_channel=right_channel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,8 +287,9 @@ class Transfer:
         """Check the fields."""
         violations = _check_assignment(self.ticket_id, self.epoch)
         violations.code("unit", self.unit, required=True)
-        violations.text("reason", self.reason, least=1, most=MAX_NOTE)
+        reason = violations.text("reason", self.reason, most=MAX_NOTE)
         violations.raise_if_any()
+        _replace(self, reason=reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,8 +315,9 @@ class DecideExtension:
         violations = Violations()
         violations.code("ticket_id", self.ticket_id, required=True)
         violations.number("workdays", self.workdays, least=0, most=MAX_EXTENSION)
-        violations.text("note", self.note, most=MAX_NOTE)
+        note = violations.text("note", self.note, most=MAX_NOTE, required=False)
         violations.raise_if_any()
+        _replace(self, note=note)
 
 
 DeskCommand = AssignByDesk | DeclineByDesk | Transfer | DecideExtension
@@ -320,3 +329,9 @@ def _check_assignment(ticket_id: str, epoch: int) -> Violations:
     violations.code("ticket_id", ticket_id, required=True)
     violations.number("epoch", epoch, least=1, most=2**31 - 1)
     return violations
+
+
+def _replace(command: object, **cleaned: object) -> None:
+    """Put the clean values of texts into a command that is being built."""
+    for name, value in cleaned.items():
+        object.__setattr__(command, name, value)

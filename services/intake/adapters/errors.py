@@ -11,6 +11,7 @@ from services.intake.domain.errors import (
     RequestIdReused,
     StateConflict,
     TicketNotFound,
+    VersionAhead,
     WatcherTooSlow,
 )
 
@@ -21,9 +22,7 @@ def translate(error: Exception) -> Refusal | None:  # noqa: PLR0911 - one line a
     """Return the refusal of an error of this service; None if it is not one."""
     match error:
         case InvalidFields(problems=problems):
-            message = "; ".join(f"{problem.field} {problem.description}" for problem in problems)
-            violations = [Violation(problem.field, problem.description) for problem in problems]
-            return Refusal(RefusalKind.INVALID, "INVALID_FIELD", message, violations=violations)
+            return Refusal.of_fields([Violation(problem.field, problem.description) for problem in problems])
         case RequestIdReused(request_id=request_id):
             message = f"request_id {request_id} was used for a different request; choose a new one for each request"
             return Refusal(RefusalKind.ALREADY_EXISTS, "REQUEST_ID_REUSED", message, metadata={"request_id": request_id})
@@ -42,6 +41,9 @@ def translate(error: Exception) -> Refusal | None:  # noqa: PLR0911 - one line a
             message = "page_token belongs to another list; start again without it"
             violation = Violation("page_token", "not given out by this list with these filters")
             return Refusal(RefusalKind.INVALID, "INVALID_PAGE_TOKEN", message, violations=[violation])
+        case VersionAhead(present=version):
+            message = f"the ticket's version is {version}; watch again with after_version {version} or less"
+            return Refusal(RefusalKind.CONFLICT, "VERSION_AHEAD", message, metadata={"present_version": str(version)})
         case WatcherTooSlow(resume_after=version):
             message = f"you did not read in time; watch again with after_version {version}"
             return Refusal(RefusalKind.ABORTED, "WATCHER_TOO_SLOW", message, metadata={"resume_after_version": str(version)})

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 from dataclasses import replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chassis import page, trace
 from chassis.gate import SlowReader, current_caller
-from chassis.instant import to_instant, to_timestamp
+from chassis.instant import RANGE, parse_instant, to_instant, to_timestamp
 from paidan.intake.v1 import intake_service_pb2 as pb
 from paidan.intake.v1 import ticket_pb2
 from paidan.intake.v1.intake_service_pb2_grpc import IntakeServiceServicer
@@ -29,6 +28,7 @@ from services.intake.domain.types import Channel, DistrictCode, PortalCode, Requ
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Iterable
     from concurrent.futures import Future
+    from datetime import datetime
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -291,7 +291,7 @@ def _bound(checks: FieldChecks, field: str, timestamp: Timestamp) -> datetime | 
     try:
         return to_instant(timestamp)
     except ValueError:
-        checks.note(field, "is no instant of the years 1–9999")
+        checks.note(field, RANGE)
         return None
 
 
@@ -308,10 +308,9 @@ def _position(filters: dict[str, object], token: str) -> tuple[datetime, TicketI
         position = page.decode_token(filters, token)
         if position is None:
             return None
-        create_time, ticket_id = datetime.fromisoformat(position[0]), position[1]
+        create_time, ticket_id = parse_instant(position[0]), position[1]
     except (page.InvalidPageToken, ValueError, IndexError) as error:
         raise InvalidPageToken from error
-    # The fingerprint keeps a token with its list; it is no signature, so that the position may be anybody's invention.
-    if create_time.tzinfo is None or not is_reference(ticket_id) or len(position) != _POSITION_PARTS:
+    if not is_reference(ticket_id) or len(position) != _POSITION_PARTS:
         raise InvalidPageToken
     return create_time, TicketId(ticket_id)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from chassis.transient import StoreUnavailable, is_transient
-from services.intake.domain.errors import TicketNotFound
+from services.intake.domain.errors import TicketNotFound, VersionAhead
 from services.intake.domain.types import ENDED, TicketId, Version
 
 if TYPE_CHECKING:
@@ -141,6 +141,7 @@ class WatchHub:
         Raises:
             TicketNotFound: There is none, or it is not the caller's.
             StoreUnavailable: The database does not say in time.
+            VersionAhead: The ticket has not reached that version.
         """
         loop = asyncio.get_running_loop()
         try:
@@ -150,6 +151,8 @@ class WatchHub:
             raise StoreUnavailable from error
         if standing is None:
             raise TicketNotFound(reference)
+        if after > standing.version:
+            raise VersionAhead(standing.version)
         if standing.state in ENDED and after >= standing.version:
             return
         watcher = _Watcher(standing.ticket_id, after)

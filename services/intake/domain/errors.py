@@ -84,3 +84,15 @@ class WatcherTooSlow(IntakeError):
     def __init__(self, resume_after: Version) -> None:
         super().__init__(str(resume_after))
         self.resume_after = resume_after
+
+
+class VersionAhead(IntakeError):
+    """Changes are wanted after a version that the ticket has not reached.
+
+    Attributes:
+        present: The ticket's version.
+    """
+
+    def __init__(self, present: Version) -> None:
+        super().__init__(str(present))
+        self.present = present

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import TYPE_CHECKING
 
+from kernel.phone import InvalidPhone, normalise_phone
+from kernel.text import check_text
 from services.intake.domain.errors import FieldProblem, InvalidFields
 from services.intake.domain.types import Uscc
 from services.intake.domain.uscc import InvalidUscc, parse_uscc
@@ -13,6 +14,8 @@ from services.intake.domain.uscc import InvalidUscc, parse_uscc
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+MAX_ID = 64
+"""Characters in an id, a number or a code."""
 MAX_TEXT = 5000
 MAX_NAME = 200
 MAX_PERSON = 50
@@ -21,12 +24,9 @@ MAX_ATTACHMENTS = 20
 MAX_ATTACHMENT_REF = 500
 BEST_SCORE = 5
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
-_REFERENCE = re.compile(r"[A-Za-z0-9-]{1,64}")
-_PHONE = re.compile(r"[0-9 ()+-]{5,30}")
+_REQUEST_ID = re.compile(rf"[A-Za-z0-9._:-]{{1,{MAX_ID}}}")
+_REFERENCE = re.compile(rf"[A-Za-z0-9-]{{1,{MAX_ID}}}")
 _DISTRICT = re.compile(r"[0-9]{6}")
-_ALLOWED_CONTROLS = frozenset("\t\n\r")
-_BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
 
 
 class FieldChecks:
@@ -74,23 +74,19 @@ class FieldChecks:
             return Uscc(value)
 
     def text(self, field: str, value: str, *, most: int, required: bool = True) -> str:
-        """Check free text: length after trimming, and no character that a screen or a database would take amiss."""
-        cleaned = value.strip()
-        if required and not cleaned:
-            self.note(field, "must not be empty")
-        if len(cleaned) > most:
-            self.note(field, f"has {len(cleaned)} characters, at most {most} are allowed")
-        bad = next((character for character in cleaned if _is_bad(character)), None)
-        if bad is not None:
-            self.note(field, f"holds the character U+{ord(bad):04X}, which is not allowed")
+        """Check free text by the rule that all doors share, and return it clean."""
+        cleaned, problems = check_text(value, most=most, required=required)
+        for problem in problems:
+            self.note(field, problem)
         return cleaned
 
     def phone(self, field: str, value: str) -> str:
-        """Check a phone number."""
-        cleaned = value.strip()
-        if not _PHONE.fullmatch(cleaned):
-            self.note(field, "5–30 digits, blanks, +, - or parentheses are required")
-        return cleaned
+        """Check one or several phone numbers and return them in normal form."""
+        try:
+            return normalise_phone(value)
+        except InvalidPhone as problem:
+            self.note(field, str(problem))
+            return value
 
     def district(self, field: str, value: str, known: Collection[str] | None = None) -> str:
         """Check a district code; empty means none.
@@ -122,9 +118,3 @@ class FieldChecks:
 def is_reference(text: str) -> bool:
     """Tell whether `text` may be a ticket's id or number; what is not must not reach a database or an answer."""
     return _REFERENCE.fullmatch(text) is not None
-
-
-def _is_bad(character: str) -> bool:
-    if character in _ALLOWED_CONTROLS:
-        return False
-    return character in _BIDI or unicodedata.category(character) in {"Cc", "Cs"}

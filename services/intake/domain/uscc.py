@@ -6,6 +6,7 @@ district, in digits, 9–17 the organisation code with its own check character (
 
 from __future__ import annotations
 
+from kernel.text import without_invisible
 from services.intake.domain.types import Uscc
 
 _ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
@@ -23,12 +24,12 @@ class InvalidUscc(ValueError):
 
 
 def parse_uscc(text: str) -> Uscc:
-    """Return the credit code in `text`, in capitals and without blanks around it.
+    """Return the credit code in `text`, in capitals, without blanks around it and without invisible marks.
 
     Raises:
         InvalidUscc: Wrong length, a character outside the alphabet, or a check character that does not hold.
     """
-    code = text.strip().upper()
+    code = without_invisible(text).strip().upper()
     if len(code) != _LENGTH:
         raise InvalidUscc(f"has {len(code)} characters, must have {_LENGTH}")
     for position, character in enumerate(code, 1):

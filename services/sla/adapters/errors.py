@@ -12,8 +12,7 @@ def translate(error: Exception) -> Refusal | None:
     """Return the refusal of an error of this service; None if it is not one."""
     match error:
         case InvalidFields(problems=problems):
-            violations = [Violation(problem.field, problem.description) for problem in problems]
-            return Refusal(RefusalKind.INVALID, "INVALID_FIELD", str(error), violations=violations)
+            return Refusal.of_fields([Violation(problem.field, problem.description) for problem in problems])
         case TicketNotFound(ticket_id=ticket_id):
             return Refusal(RefusalKind.NOT_FOUND, "TICKET_NOT_FOUND", f"no deadlines of a ticket {ticket_id} of yours")
         case CalendarUnknown(year=year):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from chassis import page
 from chassis.gate import current_caller
-from chassis.instant import to_timestamp
+from chassis.instant import EARLIEST, LATEST, RANGE, parse_instant, to_instant, to_timestamp
 from paidan.sla.v1 import sla_service_pb2 as pb
 from paidan.sla.v1.sla_service_pb2_grpc import SlaServiceServicer
 from services.sla.adapters.events import deadline_message
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from services.sla.application.ports import DeadlineReader
     from services.sla.domain.promise import Rules
 
-_FIRST_INSTANT = datetime(1992, 1, 1, tzinfo=UTC)
-_LAST_INSTANT = datetime(2200, 1, 1, tzinfo=UTC)
+_MOST_CYCLES = 1_000_000
 
 
 class SlaServicer(SlaServiceServicer):
@@ -51,15 +50,16 @@ class SlaServicer(SlaServiceServicer):
 
     def ListDue(self, request: pb.ListDueRequest, context: object) -> pb.ListDueResponse:  # noqa: N802, ARG002
         """See the contract."""
-        filters = _filters(request)
+        wanted = DueFilter(
+            unit=UnitCode(request.unit) if request.unit else None,
+            due_time_from=_optional_instant(request, "due_time_from"),
+            due_time_until=_optional_instant(request, "due_time_until"),
+        )
+        filters = _filters(wanted)
         size = _page_size(request.page_size)
         query = ListDue(
             caller=current_caller(),
-            wanted=DueFilter(
-                unit=UnitCode(request.unit) if request.unit else None,
-                due_time_from=_optional_instant(request, "due_time_from"),
-                due_time_until=_optional_instant(request, "due_time_until"),
-            ),
+            wanted=wanted,
             after=_position(filters, request.page_token),
             size=size + 1,
         )
@@ -111,16 +111,11 @@ def _instant(message: Message, name: str, path: str | None = None) -> datetime:
 
 
 def _optional_instant(message: Message, name: str, path: str | None = None) -> datetime | None:
-    if not message.HasField(name):
-        return None
     timestamp: Timestamp = getattr(message, name)
     try:
-        found = timestamp.ToDatetime(UTC)
-    except (ValueError, OverflowError):
-        found = None
-    if found is None or not _FIRST_INSTANT <= found < _LAST_INSTANT:
-        raise _invalid(path or name, f"is out of range, must be in {_FIRST_INSTANT.year}–{_LAST_INSTANT.year - 1}")
-    return found
+        return to_instant(timestamp)
+    except ValueError as error:
+        raise _invalid(path or name, RANGE) from error
 
 
 def _date(field: str, text: str) -> date:
@@ -128,8 +123,8 @@ def _date(field: str, text: str) -> date:
         found = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()
     except ValueError as error:
         raise _invalid(field, "must be a date `YYYY-MM-DD`") from error
-    if not _FIRST_INSTANT.date() <= found < _LAST_INSTANT.date():
-        raise _invalid(field, f"is out of range, must be in {_FIRST_INSTANT.year}–{_LAST_INSTANT.year - 1}")
+    if not EARLIEST.date() <= found < LATEST.date():
+        raise _invalid(field, RANGE)
     return found
 
 
@@ -140,14 +135,14 @@ def _page_size(requested: int) -> int:
         raise _invalid("page_size", f"is {requested}, must be 0–{page.MAX_PAGE_SIZE}") from error
 
 
-def _filters(request: pb.ListDueRequest) -> dict[str, object]:
+def _filters(wanted: DueFilter) -> dict[str, object]:
     caller = current_caller()
     return {
         "list": "due",
         "caller": [caller.role, caller.subject],
-        "unit": request.unit,
-        "from": request.due_time_from.ToJsonString() if request.HasField("due_time_from") else None,
-        "until": request.due_time_until.ToJsonString() if request.HasField("due_time_until") else None,
+        "unit": wanted.unit,
+        "from": wanted.due_time_from,
+        "until": wanted.due_time_until,
     }
 
 
@@ -161,7 +156,10 @@ def _position(filters: dict[str, object], token: str) -> DuePosition | None:
         position = page.decode_token(filters, token)
         if position is None:
             return None
-        due, ticket_id, kind, cycle = position
-        return DuePosition(due_time=datetime.fromisoformat(due), ticket_id=TicketId(ticket_id), kind=Kind(kind), cycle=Cycle(int(cycle)))
+        due, ticket_id, kind, number = position
+        cycle = Cycle(int(number))
+        if not 0 <= cycle <= _MOST_CYCLES:
+            raise InvalidPageToken
+        return DuePosition(due_time=parse_instant(due), ticket_id=TicketId(ticket_id), kind=Kind(kind), cycle=cycle)
     except (page.InvalidPageToken, ValueError) as error:
         raise InvalidPageToken from error

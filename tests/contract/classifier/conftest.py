@@ -15,10 +15,13 @@ from chassis.caller import Caller, Role
 from chassis.gate import Service
 from chassis.grpc import GrpcServer
 from chassis.metrics import ChassisMetrics
+from chassis.request_limits import read_requests
+from paidan.classifier.v1 import classifier_service_pb2
 from paidan.classifier.v1.classifier_service_pb2_grpc import ClassifierServiceStub, add_ClassifierServiceServicer_to_server
 from services.classifier.adapters.access import ACCESS
 from services.classifier.adapters.errors import DOMAIN, translate
 from services.classifier.adapters.grpc import SERVICE, ClassifierServicer
+from services.classifier.adapters.limits import LIMITS
 from services.classifier.telemetry import ClassifierMetrics
 from tests.unit.classifier.builders import FixedModels, recogniser
 
@@ -61,6 +64,7 @@ def serve(models: FixedModels) -> Iterator[Door]:
             name=SERVICE,
             register=lambda each: add_ClassifierServiceServicer_to_server(servicer, each),
             access=ACCESS,
+            requests=read_requests(classifier_service_pb2.DESCRIPTOR.services_by_name["ClassifierService"], LIMITS),
             domain=DOMAIN,
             translate=translate,
         ),

@@ -105,6 +105,9 @@ class Authenticator:
     def cached(self, _token: str) -> tuple[bool, Caller | None]:
         return False, None
 
+    def fresh_for(self, _token: str) -> float:
+        return 3600
+
     def authenticate(self, _token: str) -> Caller:
         return PORTAL
 
@@ -117,6 +120,7 @@ class Answer:
             name="probe",
             register=lambda _server: None,
             access={"Do": access},
+            requests={"Do": lambda data: data},
             domain="probe.paidan",
             translate=lambda error: Refusal(RefusalKind.CONFLICT, "OURS", "ours") if isinstance(error, LookupError) else None,
         )

@@ -28,6 +28,7 @@ TABLE = [
     (errors.ReopenWindowOver(NOW), K.CONFLICT, "REOPEN_WINDOW_OVER", {"until": NOW.isoformat()}),
     (errors.NotLeadUnit(), K.FORBIDDEN, "NOT_LEAD_UNIT", {}),
     (errors.InvalidPageToken(), K.INVALID, "INVALID_PAGE_TOKEN", {}),
+    (errors.VersionAhead(Version(7)), K.CONFLICT, "VERSION_AHEAD", {"present_version": "7"}),
     (errors.WatcherTooSlow(Version(7)), K.ABORTED, "WATCHER_TOO_SLOW", {"resume_after_version": "7"}),
 ]
 

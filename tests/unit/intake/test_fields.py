@@ -74,8 +74,8 @@ def test_everything_that_is_wrong_is_told_at_once_and_in_order() -> None:
     assert list(problems(checks)) == ["request_id", "uscc", "text", "phone", "district", "score", "ticket_id", "channel"]
 
 
-@pytest.mark.parametrize("value", ["", " ", "\n\t\r", "\u3000", "\u00a0"])
-def test_text_of_nothing_but_blanks_is_empty(value: str) -> None:
+@pytest.mark.parametrize("value", ["", " ", "\n\t\r", "\u3000", "\u00a0", "\u200b", "\ufeff\u2060 \u200d"])
+def test_text_of_nothing_that_can_be_seen_is_empty(value: str) -> None:
     assert text_problem(value) == "must not be empty"
     assert text_problem(value, required=False) is None
 
@@ -86,19 +86,29 @@ def test_length_is_counted_in_characters_after_trimming() -> None:
     assert text_problem("长" * 11) == "has 11 characters, at most 10 are allowed"
 
 
-@pytest.mark.parametrize("character", [chr(code) for code in (*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), *range(0x7F, 0xA0))])
-def test_control_characters_are_refused_and_named(character: str) -> None:
-    assert text_problem(f"a{character}b") == f"holds the character U+{ord(character):04X}, which is not allowed"
+@pytest.mark.parametrize("character", [chr(code) for code in (*range(0x09), *range(0x0E, 0x20), *range(0x7F, 0x85), *range(0x86, 0xA0))])
+def test_control_characters_are_refused_and_named_with_their_place(character: str) -> None:
+    assert text_problem(f"a{character}b") == f"holds the character U+{ord(character):04X} at position 2, which is not allowed"
+
+
+@pytest.mark.parametrize("character", ["\x0b", "\x0c", "\x85", "\u2028", "\u2029"])
+def test_line_separators_of_other_systems_are_taken_as_line_breaks(character: str) -> None:
+    checks = FieldChecks()
+
+    cleaned = checks.text("text", f"{character}a{character}b{character}", most=10)
+    checks.done()
+
+    assert cleaned == "a\nb"
 
 
 @pytest.mark.parametrize("character", list("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c"))
 def test_what_turns_the_direction_of_writing_is_refused(character: str) -> None:
-    assert text_problem(f"a{character}b") == f"holds the character U+{ord(character):04X}, which is not allowed"
+    assert text_problem(f"a{character}b") == f"holds the character U+{ord(character):04X} at position 2, which is not allowed"
 
 
 @pytest.mark.parametrize("code", [0xD800, 0xDBFF, 0xDC00, 0xDFFF])
 def test_half_a_surrogate_pair_is_refused(code: int) -> None:
-    assert text_problem(f"a{chr(code)}b") == f"holds the character U+{code:04X}, which is not allowed"
+    assert text_problem(f"a{chr(code)}b") == f"holds the character U+{code:04X} at position 2, which is not allowed"
 
 
 @pytest.mark.parametrize("character", ["\t", "\n", "\r", "😀", "𠮷", "é", "\u200d", "中", "\ufeff"])
@@ -115,7 +125,7 @@ def test_text_can_be_empty_too_long_and_bad_at_once() -> None:
 
     assert [problem.description for problem in caught.value.problems] == [
         "has 11 characters, at most 10 are allowed",
-        "holds the character U+0000, which is not allowed",
+        "holds the character U+0000 at position 1, which is not allowed",
     ]
 
 
@@ -127,8 +137,8 @@ def test_a_request_id_has_one_form(value: str) -> None:
     assert set(problems(checks)) == {"request_id"}
 
 
-@pytest.mark.parametrize("value", ["", "1234", "1" * 31, "call me", "１２３４５", "12345\n6"])
-def test_a_phone_number_has_one_form(value: str) -> None:
+@pytest.mark.parametrize("value", ["", "1234", "1" * 31, "call me", "12345\n6"])
+def test_what_is_no_phone_number_is_refused(value: str) -> None:
     checks = FieldChecks()
     checks.phone("phone", value)
 

@@ -18,6 +18,10 @@ def test_blanks_around_a_code_and_small_letters_are_forgiven() -> None:
     assert parse_uscc("  91350100m000100y43\n") == VALID_USCC
 
 
+def test_invisible_marks_that_copying_brings_along_are_forgiven() -> None:
+    assert parse_uscc("\u202d91350100\u200bM000100Y43\u202c\ufeff") == VALID_USCC
+
+
 def test_the_code_that_is_often_quoted_is_refused() -> None:
     with pytest.raises(InvalidUscc, match="check character 17 is 6, should be 4"):
         parse_uscc("91310115MA1H8R7C6D")

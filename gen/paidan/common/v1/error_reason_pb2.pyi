@@ -36,6 +36,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The deadline was over before the call was taken up. Nothing was changed."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 6
     """A fault of ours. It was logged with the trace id in the metadata `trace_id`."""
+    ERROR_REASON_MALFORMED_REQUEST: _ErrorReason.ValueType  # 7
+    """The bytes of the request are no message of the method's request type. Example: a client of another contract."""
+    ERROR_REASON_STOPPING: _ErrorReason.ValueType  # 8
+    """The server stops before the call has ended; `RetryInfo` says when to come back. Whether the call had an effect is unknown: repeat it with
+    the same request_id, or resume the stream.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Reasons in `google.rpc.ErrorInfo` with domain `paidan`."""
@@ -54,4 +60,10 @@ ERROR_REASON_DEADLINE_OVER: ErrorReason.ValueType  # 5
 """The deadline was over before the call was taken up. Nothing was changed."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 6
 """A fault of ours. It was logged with the trace id in the metadata `trace_id`."""
+ERROR_REASON_MALFORMED_REQUEST: ErrorReason.ValueType  # 7
+"""The bytes of the request are no message of the method's request type. Example: a client of another contract."""
+ERROR_REASON_STOPPING: ErrorReason.ValueType  # 8
+"""The server stops before the call has ended; `RetryInfo` says when to come back. Whether the call had an effect is unknown: repeat it with
+the same request_id, or resume the stream.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -922,7 +922,7 @@ class GetCatalogueRequest(_message.Message):
     AS_OF_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def as_of(self) -> _timestamp_pb2.Timestamp:
-        """The day whose catalogue is wanted (at 00:00 Asia/Shanghai of this instant's date); absent for today."""
+        """The day whose catalogue is wanted (at 00:00 Asia/Shanghai of this instant's date), in the years 1992–2199; absent for today."""
 
     def __init__(
         self,

@@ -45,6 +45,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The caller is not the unit that leads the ticket now. Example: a co-handler asks for the contact."""
     ERROR_REASON_INVALID_PAGE_TOKEN: _ErrorReason.ValueType  # 8
     """The page token is not one that this list gave out for these filters. Example: a token kept over a change of filter."""
+    ERROR_REASON_VERSION_AHEAD: _ErrorReason.ValueType  # 9
+    """The ticket has not reached the version to watch after. Metadata: `present_version`. Example: a version of another ticket."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Reasons in `google.rpc.ErrorInfo` with domain `intake.paidan`."""
@@ -67,6 +69,8 @@ ERROR_REASON_NOT_LEAD_UNIT: ErrorReason.ValueType  # 7
 """The caller is not the unit that leads the ticket now. Example: a co-handler asks for the contact."""
 ERROR_REASON_INVALID_PAGE_TOKEN: ErrorReason.ValueType  # 8
 """The page token is not one that this list gave out for these filters. Example: a token kept over a change of filter."""
+ERROR_REASON_VERSION_AHEAD: ErrorReason.ValueType  # 9
+"""The ticket has not reached the version to watch after. Metadata: `present_version`. Example: a version of another ticket."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final
@@ -85,8 +89,8 @@ class SubmitTicketRequest(_message.Message):
     request_id: _builtins.str
     """Idempotency key chosen by the portal, 1–64 characters of `A-Z a-z 0-9 . _ : -`; unique for the portal for ever."""
     text: _builtins.str
-    """The request in the enterprise's own words, 1–5,000 characters after trimming; no control characters (tab and
-    line breaks are allowed), no NUL, no bidirectional overrides.
+    """The request in the enterprise's own words, 1–5,000 characters after trimming. U+000B, U+000C, U+0085, U+2028 and U+2029 become line
+    feeds. Other control characters but tab and line breaks, and bidirectional controls, are refused.
     """
     channel: _ticket_pb2.Channel.ValueType
     """Where it was written."""
@@ -221,11 +225,11 @@ class ListTicketsRequest(_message.Message):
 
     @_builtins.property
     def create_time_from(self) -> _timestamp_pb2.Timestamp:
-        """Only tickets submitted at or after this time; absent for no bound."""
+        """Only tickets submitted at or after this time, in the years 1992–2199; absent for no bound."""
 
     @_builtins.property
     def create_time_until(self) -> _timestamp_pb2.Timestamp:
-        """Only tickets submitted before this time; absent for no bound."""
+        """Only tickets submitted before this time, in the years 1992–2199; absent for no bound."""
 
     def __init__(
         self,
@@ -284,7 +288,7 @@ class WatchTicketRequest(_message.Message):
     ticket_id: _builtins.str
     """The ticket's id or its number for people."""
     after_version: _builtins.int
-    """Changes after this version are sent; 0 sends all from the submission on."""
+    """Changes after this version are sent; 0 sends all from the submission on. At most the ticket's version."""
     def __init__(
         self,
         *,

@@ -116,7 +116,8 @@ class IntakeServiceServicer:
     def WatchTicket(self, request, context):
         """Streams every change after a version, in order and without gaps, first those already stored, then live; ends with OK after a final
         state. A watcher that does not read in time is cut off with ABORTED (WATCHER_TOO_SLOW) and the version to resume after
-        in the error's metadata. Roles: portal (its own), desk, operator.
+        in the error's metadata. The token is checked again while the stream is open: once it is revoked or expired the stream ends with
+        UNAUTHENTICATED. Roles: portal (its own), desk, operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

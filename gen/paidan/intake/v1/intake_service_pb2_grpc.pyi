@@ -48,7 +48,8 @@ class IntakeServiceStub:
     WatchTicket: _grpc.UnaryStreamMultiCallable[_intake_service_pb2.WatchTicketRequest, _intake_service_pb2.WatchTicketResponse]
     """Streams every change after a version, in order and without gaps, first those already stored, then live; ends with OK after a final
     state. A watcher that does not read in time is cut off with ABORTED (WATCHER_TOO_SLOW) and the version to resume after
-    in the error's metadata. Roles: portal (its own), desk, operator.
+    in the error's metadata. The token is checked again while the stream is open: once it is revoked or expired the stream ends with
+    UNAUTHENTICATED. Roles: portal (its own), desk, operator.
     """
     SupplementTicket: _grpc.UnaryUnaryMultiCallable[_intake_service_pb2.SupplementTicketRequest, _intake_service_pb2.SupplementTicketResponse]
     """Adds material that a unit asked for; resumes the resolution clock. Allowed in AWAITING_SUPPLEMENT. Idempotent by
@@ -87,7 +88,8 @@ class IntakeServiceAsyncStub(IntakeServiceStub):
     WatchTicket: _aio.UnaryStreamMultiCallable[_intake_service_pb2.WatchTicketRequest, _intake_service_pb2.WatchTicketResponse]  # type: ignore[assignment]
     """Streams every change after a version, in order and without gaps, first those already stored, then live; ends with OK after a final
     state. A watcher that does not read in time is cut off with ABORTED (WATCHER_TOO_SLOW) and the version to resume after
-    in the error's metadata. Roles: portal (its own), desk, operator.
+    in the error's metadata. The token is checked again while the stream is open: once it is revoked or expired the stream ends with
+    UNAUTHENTICATED. Roles: portal (its own), desk, operator.
     """
     SupplementTicket: _aio.UnaryUnaryMultiCallable[_intake_service_pb2.SupplementTicketRequest, _intake_service_pb2.SupplementTicketResponse]  # type: ignore[assignment]
     """Adds material that a unit asked for; resumes the resolution clock. Allowed in AWAITING_SUPPLEMENT. Idempotent by
@@ -147,7 +149,8 @@ class IntakeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_intake_service_pb2.WatchTicketResponse], _abc.AsyncIterator[_intake_service_pb2.WatchTicketResponse]]:
         """Streams every change after a version, in order and without gaps, first those already stored, then live; ends with OK after a final
         state. A watcher that does not read in time is cut off with ABORTED (WATCHER_TOO_SLOW) and the version to resume after
-        in the error's metadata. Roles: portal (its own), desk, operator.
+        in the error's metadata. The token is checked again while the stream is open: once it is revoked or expired the stream ends with
+        UNAUTHENTICATED. Roles: portal (its own), desk, operator.
         """
 
     @_abc_1.abstractmethod

@@ -173,7 +173,9 @@ class Contact(_message.Message):
     name: _builtins.str
     """Person's name, 1–50 characters."""
     phone: _builtins.str
-    """Phone number: digits, spaces, `+`, `-`, parentheses; 5–30 characters."""
+    """One or several phone numbers of 5–20 digits, as people write them; up to 200 characters as sent. Stored in one form of up to 100
+    characters: ASCII digits, `+`, `-`, blanks and parentheses, an extension as `转805`, several numbers joined by `/`.
+    """
     def __init__(
         self,
         *,

@@ -150,11 +150,11 @@ class ListDueRequest(_message.Message):
     """`next_page_token` of the page before; empty for the first page."""
     @_builtins.property
     def due_time_from(self) -> _timestamp_pb2.Timestamp:
-        """Only deadlines due at or after this time; absent for no bound."""
+        """Only deadlines due at or after this time, in the years 1992–2199; absent for no bound."""
 
     @_builtins.property
     def due_time_until(self) -> _timestamp_pb2.Timestamp:
-        """Only deadlines due before this time; absent for no bound."""
+        """Only deadlines due before this time, in the years 1992–2199; absent for no bound."""
 
     def __init__(
         self,
@@ -247,7 +247,7 @@ class ComputeDeadlineRequest(_message.Message):
     """Workdays granted on top, 0–250."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """When the clock starts."""
+        """When the clock starts, in the years 1992–2199."""
 
     @_builtins.property
     def pauses(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pause]:

@@ -1,0 +1,46 @@
+"""Limits of intake's requests, as sent.
+
+Twice what the domain allows: blanks around a value do not count there, and the domain names all faults of a form at once. What is beyond
+these limits is refused unseen.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chassis.request_limits import PAGE_TOKEN, Limit
+from kernel.phone import MAX_SENT as MAX_PHONE
+from services.intake.domain.fields import MAX_ATTACHMENT_REF, MAX_ATTACHMENTS, MAX_ID, MAX_NAME, MAX_NOTE, MAX_PERSON, MAX_TEXT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_ID = Limit(characters=2 * MAX_ID)
+_NOTE = Limit(characters=2 * MAX_NOTE)
+_TEXT = Limit(characters=2 * MAX_TEXT)
+
+LIMITS: Mapping[str, Limit] = {
+    "SubmitTicketRequest.request_id": _ID,
+    "SubmitTicketRequest.text": _TEXT,
+    "SubmitTicketRequest.district_code": _ID,
+    "Enterprise.uscc": _ID,
+    "Enterprise.name": Limit(characters=2 * MAX_NAME),
+    "Contact.name": Limit(characters=2 * MAX_PERSON),
+    "Contact.phone": Limit(characters=2 * MAX_PHONE),
+    "GetTicketRequest.ticket_id": _ID,
+    "ListTicketsRequest.uscc": _ID,
+    "ListTicketsRequest.states": Limit(items=100),
+    "ListTicketsRequest.page_token": PAGE_TOKEN,
+    "WatchTicketRequest.ticket_id": _ID,
+    "SupplementTicketRequest.ticket_id": _ID,
+    "SupplementTicketRequest.request_id": _ID,
+    "SupplementTicketRequest.text": _TEXT,
+    "SupplementTicketRequest.attachment_refs": Limit(characters=2 * MAX_ATTACHMENT_REF, items=2 * MAX_ATTACHMENTS),
+    "WithdrawTicketRequest.ticket_id": _ID,
+    "WithdrawTicketRequest.reason": _NOTE,
+    "RateTicketRequest.ticket_id": _ID,
+    "RateTicketRequest.comment": _NOTE,
+    "ReopenTicketRequest.ticket_id": _ID,
+    "ReopenTicketRequest.reason": _NOTE,
+    "GetContactRequest.ticket_id": _ID,
+}
