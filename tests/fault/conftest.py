@@ -15,7 +15,7 @@ from deploy.local.errors import LocalPartError
 from tests.fault.checks import gather, judge
 from tests.fault.ledger import Ledger
 from tests.fault.load import Load
-from tests.fault.recovery import BOUND_SECONDS, TABLE, Table, stamp_on_arrival
+from tests.fault.recovery import BOUND_SECONDS, TABLE, Ended, Table, stamp_on_arrival
 from tests.fault.units import Units, settle
 from tests.support.city import open_city
 from tests.support.waiting import eventually
@@ -83,16 +83,16 @@ class Theatre:
             self.service("intake").wait_ready()
 
     @contextmanager
-    def supervised(self, *, except_for: Collection[str] = ()) -> Iterator[list[str]]:
-        """Restart every service that ends, as `paidan up` does; yields the growing list of those that ended."""
-        ended: list[str] = []
+    def supervised(self, *, except_for: Collection[str] = ()) -> Iterator[Ended]:
+        """Restart every service that ends, as `paidan up` does; yields the account of those that ended."""
+        ended = Ended()
         stop = threading.Event()
 
         def supervise() -> None:
             while not stop.wait(_SUPERVISION_SECONDS):
                 for name, service in self.city.stack.services.items():
                     if name not in except_for and not service.process.alive:
-                        ended.append(f"{name} ended with {service.process.returncode}")
+                        ended.note(name, service.process.returncode)
                         self.start(name, self._special.get(name))
 
         supervisor = threading.Thread(target=supervise, name="supervisor", daemon=True)

@@ -12,8 +12,11 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 
     from tests.fault.checks import Violation
     from tests.fault.conftest import Run
-    from tests.fault.ledger import Ledger
+    from tests.fault.ledger import Attempt, Ledger
     from tests.support.city import City
 
 BOUND_SECONDS = 10.0
@@ -59,6 +62,21 @@ class Dispatched:
     def seconds(self) -> float:
         """From acknowledgement to the unit's topic."""
         return self.arrived - self.acknowledged
+
+
+class Ended:
+    """Services that ended by themselves while a supervisor watched them."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def note(self, name: str, code: int | None) -> None:
+        """Count an end with an exit code."""
+        self._counts[f"{name} ended with {code}"] += 1
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield a line for each service and exit code; none if all is well."""
+        return iter([f"{what}, {count} times" for what, count in self._counts.items()])
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,16 +279,30 @@ def beside_a_neighbour(
     ways = dispatches(run.city, run.ledger)
     concerned = [way for way in ways if way.unit == neighbour] if neighbour else []
     bystanders = [way for way in ways if way not in concerned]
+    if neighbour:
+        notes = [*notes, f"{out_of_order(run.city, neighbour)} messages of {neighbour} lie behind one that was made later"]
     return Figures(
         scenario=scenario,
         tickets=len(ways),
         violations=violations,
         slowest=max((way.seconds for way in bystanders), default=math.inf),
         first=None if since is None else min((way.arrived for way in concerned if way.begun > since), default=math.inf) - since,
-        caught_up=None if since is None else max((way.arrived for way in concerned if way.begun < since), default=math.inf) - since,
+        caught_up=None
+        if since is None
+        else max(0.0, max((way.arrived for way in concerned if way.begun < since), default=math.inf) - since),
         notes=notes,
         broken=broken,
     )
+
+
+def out_of_order(city: City, unit: str) -> int:
+    """Return how many messages on a unit's topic lie behind one that was made later, of each message the first copy."""
+    sent: dict[str, datetime] = {}
+    for record in sorted((each for each in city.all_records() if each.topic == f"dispatch.{unit}.v1"), key=lambda each: each.offset):
+        message = json.loads(record.value)
+        sent.setdefault(message["messageId"], datetime.fromisoformat(message["sendTime"]))
+    times = list(sent.values())
+    return sum(time < latest for time, latest in zip(times, accumulate(times, max), strict=True))
 
 
 def violations_of(run: Run, *, excused: Collection[str] = ()) -> Sequence[Violation] | None:
@@ -284,13 +316,13 @@ def violations_of(run: Run, *, excused: Collection[str] = ()) -> Sequence[Violat
 
 def codes(ledger: Ledger) -> Mapping[str, int]:
     """Return gRPC code → number of answers to portals; UNAVAILABLE is split by whether it has `RetryInfo`."""
-    found: dict[str, int] = {}
-    for attempt in ledger.attempts:
-        name = attempt.code
-        if name == "UNAVAILABLE":
-            name += " with RetryInfo" if attempt.retry_after is not None else " without RetryInfo"
-        found[name] = found.get(name, 0) + 1
-    return found
+    return dict(Counter(_code(attempt) for attempt in ledger.attempts))
+
+
+def _code(attempt: Attempt) -> str:
+    if attempt.code != "UNAVAILABLE":
+        return attempt.code
+    return "UNAVAILABLE with RetryInfo" if attempt.retry_after is not None else "UNAVAILABLE without RetryInfo"
 
 
 def p99(ledger: Ledger) -> float:

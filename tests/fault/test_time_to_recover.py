@@ -22,6 +22,7 @@ from kafka.admin import KafkaAdminClient
 from sqlalchemy import make_url, text
 
 from deploy.local.stack import LocalService
+from paidan.dispatcher.v1 import dispatcher_service_pb2 as dispatcher
 from tests.fault.hostile_unit import HostileUnit
 from tests.fault.marks import FAULT
 from tests.fault.recovery import (
@@ -33,7 +34,7 @@ from tests.fault.recovery import (
     p99,
     seconds_until_caught_up,
 )
-from tests.support.actors import Portal
+from tests.support.actors import Portal, Unit
 from tests.support.cluster import SecondBroker
 from tests.support.requests import FIRE_REVIEW, Matter
 from tests.support.tcp_proxy import TcpProxy
@@ -293,9 +294,7 @@ def _is_dispatched(city: City, ticket_id: str) -> bool:
 def test_a_portal_that_floods_its_door_delays_no_other_portal(stage: Stage, run: Run, table: Table) -> None:
     """Two hundred streams that nobody reads, bytes that are no request, and requests of a megabyte, all at once. Before: ?"""
     hostile = Portal(stage.city)
-    ticket_id = hostile.submit(FIRE_REVIEW)
-    for n in range(20):
-        hostile.supplement(ticket_id, f"{n}" + "水" * 4000)
+    ticket_id = _with_long_history(stage.city, hostile)
     ((_, authorization),) = hostile.metadata
     argv = [sys.executable, "-m", "tests.fault.hostile_portal", stage.theatre.service("intake").address, authorization, ticket_id]
 
@@ -316,6 +315,19 @@ def test_a_portal_that_floods_its_door_delays_no_other_portal(stage: Stage, run:
     table.add(figures)
     assert alive
     assert figures.failures == []
+
+
+def _with_long_history(city: City, portal: Portal) -> str:
+    """Submit a ticket with 100 changes of 3 kB each, more than a stream's client takes in unread; returns its id."""
+    ticket_id = portal.submit(FIRE_REVIEW)
+    unit = Unit(city, FIRE_REVIEW.lead)
+    unit.order(ticket_id)
+    for n in range(100):
+        note = f"{n}" + "水" * 990
+        request = dispatcher.ReportProgressRequest(ticket_id=ticket_id, epoch=1, note=note)
+        city.dispatcher.ReportProgress(request, metadata=unit.metadata, timeout=10)
+    portal.changes(ticket_id, "progress", after=99)
+    return ticket_id
 
 
 _DOCUMENTED = {"OK", "UNAVAILABLE with RetryInfo", "UNAVAILABLE without RetryInfo", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"}
