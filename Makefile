@@ -37,10 +37,10 @@ demo: setup ## The main job on real parts: 67 requests from a portal to the righ
 up: setup ## Start everything and keep it running until Ctrl-C
 	@$(BIN)/paidan up
 
-test: setup ## All tests but the storm, on a real Kafka and a real PostgreSQL that the run starts itself
+test: setup ## All tests but the storms, on a real Kafka and a real PostgreSQL that the run starts itself
 	@$(BIN)/python -m pytest -m "not storm"
 
-test-fault: setup ## Those that kill services, broker and database under load, show that the checks have teeth, and raise a storm
+test-fault: setup ## Those that kill services, broker and database under load, show that the checks have teeth, and storms with a table of recovery times
 	@$(BIN)/python -m pytest tests/fault
 
 tools: ## Debian packages that tests use where they are there (kcat); needs root

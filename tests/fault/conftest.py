@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import gc
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from deploy.local.errors import LocalPartError
 from tests.fault.checks import gather, judge
-from tests.fault.ledger import Ledger, Plan
+from tests.fault.ledger import Ledger
 from tests.fault.load import Load
+from tests.fault.recovery import BOUND_SECONDS, TABLE, Ended, Table, stamp_on_arrival
 from tests.fault.units import Units, settle
 from tests.support.city import open_city
 from tests.support.waiting import eventually
@@ -33,6 +36,7 @@ _BRISK = {
     "PAIDAN_CLASSIFIER_LEARN_LINGER": "PT0.1S",
 }
 """Small rounds: each ticket meets more points at which a service may die, in more orders."""
+_SUPERVISION_SECONDS = 0.5
 
 
 class Theatre:
@@ -41,7 +45,7 @@ class Theatre:
     def __init__(self, city: City, units: Units) -> None:
         self.city = city
         self.units = units
-        self._special: set[str] = set()
+        self._special: dict[str, Mapping[str, str]] = {}
 
     def service(self, name: str) -> LocalService:
         """Return a service."""
@@ -55,7 +59,7 @@ class Theatre:
             environment: Their variables on top of the usual ones.
             mutation: What to spoil in them, see `tests.fault.mutant`.
         """
-        affected = self._special | set(names)
+        affected = self._special.keys() | set(names)
         if affected:
             with ThreadPoolExecutor(len(affected)) as pool:
                 list(pool.map(lambda name: self.service(name).stop(), affected))
@@ -69,14 +73,35 @@ class Theatre:
         module = [] if mutation is None else ["tests.fault.mutant", mutation, f"services.{name}"]
         self.service(name).start(environment, module=module)
         if environment or mutation:
-            self._special.add(name)
+            self._special[name] = environment or {}
         else:
-            self._special.discard(name)
+            self._special.pop(name, None)
 
     def await_door(self) -> None:
         """Return when intake serves, or is dead."""
         with suppress(LocalPartError):
             self.service("intake").wait_ready()
+
+    @contextmanager
+    def supervised(self, *, except_for: Collection[str] = ()) -> Iterator[Ended]:
+        """Restart every service that ends, as `paidan up` does; yields the account of those that ended."""
+        ended = Ended()
+        stop = threading.Event()
+
+        def supervise() -> None:
+            while not stop.wait(_SUPERVISION_SECONDS):
+                for name, service in self.city.stack.services.items():
+                    if name not in except_for and not service.process.alive:
+                        ended.note(name, service.process.returncode)
+                        self.start(name, self._special.get(name))
+
+        supervisor = threading.Thread(target=supervise, name="supervisor", daemon=True)
+        supervisor.start()
+        try:
+            yield ended
+        finally:
+            stop.set()
+            supervisor.join(30)
 
     def heal(self) -> None:
         """Bring everything up that is down."""
@@ -101,30 +126,55 @@ class Run:
 
     def __init__(self, theatre: Theatre) -> None:
         self._theatre = theatre
-        self._city = theatre.city
-        self._city.catch_up()
-        self._dead_letters_before = len(self._city.dead_letters())
-        self.ledger = Ledger(self._city.new_portal())
+        self.city = theatre.city
+        self.city.catch_up()
+        self._dead_letters_before = len(self.city.dead_letters())
+        self.ledger = Ledger(self.city.new_portal())
         theatre.units.follow(self.ledger)
 
-    def load(self, *, plans: Sequence[Plan] = (Plan.USUAL, Plan.USUAL, Plan.USUAL, Plan.RETURN), rate: float = 30) -> Load:
-        """Return a load client for a `with` block."""
-        metadata = self._city.token_of_portal(self.ledger.portal)
-        return Load(self.ledger, metadata, [self._theatre.service("intake").address], plans=plans, rate=rate)
+    def load(self, *, addresses: Sequence[str] = (), **options: Any) -> Load:
+        """Return a load client for a `with` block, with the options of `Load`; it calls intake's first replica unless told otherwise."""
+        metadata = self.city.token_of_portal(self.ledger.portal)
+        return Load(self.ledger, metadata, addresses or [self._theatre.service("intake").address], **options)
 
     def verdict(self, *, within: float = 90) -> list[Violation]:
         """Wait until nothing is under way, and return every broken promise."""
         eventually(lambda: not self.ledger.unanswered, lambda: f"answer to {self.ledger.unanswered}", within=within)
+        return self.balance(within=within)
+
+    def balance(self, *, within: float = 90, excused: Collection[str] = ()) -> list[Violation]:
+        """Wait until nothing is under way, and return every broken promise about tickets, answered or not.
+
+        Args:
+            within: Most seconds to wait.
+            excused: Topics whose dead letters are expected.
+        """
         self.settle([ticket_id for ids in self.ledger.acknowledged.values() for ticket_id in ids], within=within)
-        return judge(gather(self._city, self.ledger, dead_letters_before=self._dead_letters_before))
+        evidence = gather(self.city, self.ledger, dead_letters_before=self._dead_letters_before)
+        return judge(replace(evidence, dead_letters=[each for each in evidence.dead_letters if each.topic not in excused]))
 
     def settle(self, ticket_ids: Collection[str], *, within: float = 90) -> None:
         """Wait until nothing is under way, and none of these tickets waits for a decision."""
-        settle(self._city, self._theatre.units, ticket_ids, within=within)
+        settle(self.city, self._theatre.units, ticket_ids, within=within)
 
     def dead_letters(self) -> list[Seen]:
         """Return the dead letters since the beginning of the run."""
-        return self._city.dead_letters()[self._dead_letters_before :]
+        return self.city.dead_letters()[self._dead_letters_before :]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the figures of all storms that ran."""
+    lines = config.stash.setdefault(TABLE, Table()).lines()
+    if lines:
+        terminalreporter.section(f"recovery; every figure has the bound {BOUND_SECONDS:g} s")
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def table(pytestconfig: pytest.Config) -> Table:
+    """The figures of all storms."""
+    return pytestconfig.stash.setdefault(TABLE, Table())
 
 
 @pytest.fixture(scope="package")
@@ -133,6 +183,7 @@ def theatre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theatre]:
         for name, value in _BRISK.items():
             environment.setenv(name, value)
         city = resources.enter_context(open_city(tmp_path_factory.mktemp("fault")))
+        stamp_on_arrival(city)
         units = Units(city)
         units.start()
         try:

@@ -31,12 +31,23 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One call of SubmitTicket: when it ended, in seconds since 1970, and how; `code` is gRPC's name."""
+    """One call of SubmitTicket.
+
+    Attributes:
+        request_id: Id of the request.
+        time: When the call ended, in seconds since 1970.
+        code: gRPC's name of the status.
+        details: Message of the status.
+        seconds: Duration of the call; 0 if it was not measured.
+        retry_after: What `RetryInfo` of the status asks for, in seconds; None without `RetryInfo`.
+    """
 
     request_id: str
     time: float
     code: str
     details: str
+    seconds: float = 0.0
+    retry_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +70,7 @@ class Ledger:
         self.portal = portal
         self._lock = threading.Lock()
         self._submissions: dict[str, Submission] = {}
+        self._begun: dict[str, float] = {}
         self._by_text: dict[str, Submission] = {}
         self._acknowledged: defaultdict[str, set[str]] = defaultdict(set)
         self._attempts: list[Attempt] = []
@@ -68,12 +80,13 @@ class Ledger:
         """Note a request before it is first sent."""
         with self._lock:
             self._submissions[submission.request_id] = submission
+            self._begun[submission.request_id] = time.time()
             self._by_text[submission.text] = submission
 
-    def attempted(self, request_id: str, code: str, details: str = "") -> None:
+    def attempted(self, request_id: str, code: str, details: str = "", *, seconds: float = 0.0, retry_after: float | None = None) -> None:
         """Note how a call ended."""
         with self._lock:
-            self._attempts.append(Attempt(request_id, time.time(), code, details))
+            self._attempts.append(Attempt(request_id, time.time(), code, details, seconds, retry_after))
 
     def acknowledged_as(self, request_id: str, ticket_id: str) -> None:
         """Note that the system promised to keep a request, as a ticket of this id."""
@@ -96,6 +109,12 @@ class Ledger:
         """Request id → request."""
         with self._lock:
             return dict(self._submissions)
+
+    @property
+    def begun(self) -> dict[str, float]:
+        """Request id → when it was first sent, in seconds since 1970."""
+        with self._lock:
+            return dict(self._begun)
 
     @property
     def acknowledged(self) -> dict[str, set[str]]:

@@ -27,3 +27,12 @@ def _reason(error: grpc.RpcError) -> str:
     status = rpc_status.from_call(error)
     info = error_details_pb2.ErrorInfo()
     return next((info.reason for detail in (status.details if status else ()) if detail.Unpack(info)), "")
+
+
+def retry_after(error: grpc.RpcError) -> float | None:
+    """Return what `RetryInfo` of a status asks for, in seconds; None without `RetryInfo`."""
+    status = rpc_status.from_call(error)
+    info = error_details_pb2.RetryInfo()
+    return next(
+        (info.retry_delay.ToTimedelta().total_seconds() for detail in (status.details if status else ()) if detail.Unpack(info)), None
+    )
