@@ -116,13 +116,16 @@ def _decoded(data: bytes) -> tuple[str, str]:
     detected = json.detect_encoding(data)
     if not detected.startswith("utf-8"):
         return data.decode(detected, errors="replace"), detected[:6].upper()
-    with suppress(UnicodeDecodeError):
+    try:
         return data.decode("utf-8-sig"), _UTF_8
+    except UnicodeDecodeError as error:
+        if error.reason == "unexpected end of data":  # cut off within a character; no JSON
+            return data.decode("utf-8-sig", errors="replace"), _UTF_8
+    text = data.decode("gb18030", errors="replace")
     with suppress(ValueError, RecursionError):
-        text = data.decode("gb18030")
         _parsed(text)
-        return text, "GBK"
-    return data.decode(errors="replace"), ""
+        return text, "" if "\N{REPLACEMENT CHARACTER}" in text else "GBK"
+    return text, ""
 
 
 def _field(data: bytes, names: Sequence[str]) -> object:

@@ -18,6 +18,7 @@ from paidan.sla.v1 import events_pb2 as sla
 from services.intake.adapters import sql, tables
 from services.intake.adapters.events import DISPATCHER_TOPIC, SLA_TOPIC
 from services.intake.adapters.kafka import GROUP, TOPICS, handle_messages
+from services.intake.domain.types import TicketState
 from tests.unit.chassis.builders import ARecord
 from tests.unit.intake.builders import HELPER, LEAD, STRANGER
 
@@ -214,9 +215,9 @@ def test_a_triage_that_is_redriven_after_the_desk_decided_changes_nothing(sink: 
     assert portal.GetTicket(ticket_id=key).ticket == before
 
 
-def test_late_news_of_the_clock_before_a_reopening_change_nothing(sink: Any, portal: Client) -> None:
+def test_late_news_of_the_clock_before_a_reopening_change_nothing(sink: Any, store: Store, portal: Client) -> None:
     key = portal.submit().ticket_id
-    sink.process([record(message) for message in (dispatched(key, 1), resolved(key, 1))])
+    store.bring(key, TicketState.RESOLVED)
     reopened = portal.ReopenTicket(ticket_id=key, reason="又坏了").ticket
 
     for event in (sla.DeadlineSet, sla.DeadlineExtended, sla.DeadlineAtRisk, sla.DeadlineBreached):

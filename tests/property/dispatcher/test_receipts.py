@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chassis.message import InvalidMessage
-from services.dispatcher.adapters.receipts import inbox_id, read_receipt, readable
+from services.dispatcher.adapters.receipts import echoed, inbox_id, read_receipt, readable
 from services.dispatcher.domain.values import UnitCode
 
 if TYPE_CHECKING:
@@ -78,3 +78,40 @@ def test_the_same_receipt_id_is_the_same_receipt_whatever_else_it_says(receipt_i
 
     assert inbox_id(UNIT, one) == inbox_id(UNIT, other) == f"scjgj:{receipt_id}"
     assert readable(one, "receiptId") == receipt_id
+
+
+@given(st.binary(max_size=300) | near_receipts.map(lambda body: json.dumps(body).encode()))
+@example(b'{"receiptId": ' + b"[" * 100_000)
+@example(b'{"receiptId": "\\ud800"}')
+@example(b'{"receiptId": 1' + b"0" * 5000 + b"}")
+def test_what_is_told_of_an_id_is_short_and_printable(data: bytes) -> None:
+    told = echoed(data, "receiptId", "receipt_id")
+
+    assert len(told) <= 64
+    assert told == "" or told.isprintable()
+
+
+@given(
+    receipt_id=st.text(alphabet="abc-0123456789号案件", min_size=1, max_size=64),
+    note=st.text(alphabet='已联系企业 abc{}"\\', max_size=20),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "gbk", "gb18030", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]),
+    lost=st.integers(0, 3),
+)
+def test_an_id_in_front_is_told_in_any_encoding_and_of_what_is_cut_off(receipt_id: str, note: str, encoding: str, lost: int) -> None:
+    body = {"receiptId": receipt_id, "reportProgress": {"note": note}, "ticketId": "t"}
+    text = json.dumps(body, ensure_ascii=False)
+    data = text[: len(text) - lost].encode(encoding)
+
+    told = echoed(data, "receiptId", "receipt_id")
+
+    assert told == receipt_id
+
+
+@given(st.integers(1, 30))
+def test_an_id_in_front_is_told_of_bytes_that_are_cut_off_within_a_character(lost: int) -> None:
+    data = json.dumps({"receiptId": "九龙坡-1", "reportProgress": {"note": "已联系企业已到现场"}}, ensure_ascii=False).encode()
+
+    cut = data[:-lost]
+
+    assert echoed(cut, "receiptId") == "九龙坡-1"
+    assert isinstance(outcome(cut), InvalidMessage)
