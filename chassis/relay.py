@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Container, Iterable, Sequence
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, Engine, TextClause
 
     from chassis.metrics import ChassisMetrics
     from chassis.outbox import Outbox
@@ -174,20 +174,25 @@ class Relay:
         rows: list[Any] = []
         after = 0
         while len(rows) < wanted:
-            ready = conn.execute(self._statements.read, {"after": after, "batch": self._batch}).all()
+            ready = conn.execute(self._statements.read, {"after": after, "most": self._batch}).all()
             self._progress.step()
             if not ready:
                 break
             after = ready[-1].seq
-            free, waiting = _split(ready, self._topics.names())
+            waiting = self._of_keys(conn, self._statements.waiting_of_keys, ready) if self._some_wait else ()
+            free, parked = _split(ready, self._topics.names(), waiting)
             rows += free
-            self._park(conn, waiting)
+            self._park(conn, parked)
             if len(ready) < self._batch:
                 break
         if self._brokers_answer or not rows:
             return rows[: self._batch]
         # Any first row of a key: the one that is tried must not always be on the one topic that does not answer.
         return [random.choice(_waves(rows)[0])]  # noqa: S311 - no secret
+
+    def _of_keys(self, conn: Connection, statement: TextClause, rows: Sequence[Any]) -> Sequence[Any]:
+        """Return the first row of each type and topic of the keys of some rows, among the waiting or the ready rows."""
+        return conn.execute(statement, {"keys": list({row.aggregateid for row in rows})}).all()
 
     def _publish(self, conn: Connection, rows: Sequence[Any], deadline: timedelta) -> int:
         """Send rows wave by wave and note in the table what became of them; returns how many were acknowledged."""
@@ -242,16 +247,25 @@ class Relay:
             self._some_wait, self._swept = True, 0
 
     def _choose_probes(self, conn: Connection) -> list[Any]:
-        """Return one row of each topic whose pause is over; a topic of which nothing waits is used again without a probe."""
-        probes: list[Any] = []
+        """Return one row of each topic whose pause is over; a topic of which no row could go is used again without a probe."""
+        chosen: list[int] = []
         for topic in self._topics.due() if self._brokers_answer else ():
-            candidates = conn.execute(self._statements.probe, {"topic": topic, "most": _PROBE_CANDIDATES}).all()
+            parked = conn.execute(self._statements.read_topic, {"parked": PARKED, "topic": topic, "most": _SWEPT_AT_ONCE}).all()
+            candidates: Sequence[Any] = self._free(conn, self._statements.waiting_of_keys, parked)[:_PROBE_CANDIDATES]
+            candidates = self._free(conn, self._statements.ready_of_keys, candidates)
             if candidates:
                 # Any of the first: if one partition of the topic is ill, the others must not wait for it.
-                probes.append(random.choice(candidates))  # noqa: S311 - no secret
+                chosen.append(random.choice(candidates).seq)  # noqa: S311 - no secret
             else:
                 self._use_again(topic)
-        return probes
+        return list(conn.execute(self._statements.read_some, {"seqs": chosen}).all()) if chosen else []
+
+    def _free(self, conn: Connection, statement: TextClause, rows: Sequence[Any]) -> list[Any]:
+        """Return the rows that have to wait for no other row among the waiting or the ready ones, as `statement` says."""
+        if not rows:
+            return []
+        free, _ = _split(rows, (), self._of_keys(conn, statement, rows))
+        return free
 
     def _settle(self, conn: Connection, acknowledged: Sequence[Any], failed: Sequence[tuple[Any, Exception]]) -> None:
         """Delete what was acknowledged, let what was not wait, and release what waited for it."""
@@ -311,35 +325,47 @@ class Relay:
         if not self._some_wait:
             return 0
         conn.execute(self._statements.release_due, {"now": datetime.now(UTC), "most": _RELEASED_AT_ONCE})
-        swept = conn.execute(
-            self._statements.sweep,
-            {"after": self._swept, "most": _SWEPT_AT_ONCE, "parked": PARKED, "topics": self._topics.names()},
-        ).one()
-        self._some_wait = self._swept > 0 or swept.looked > 0
-        self._swept = swept.last if swept.looked == _SWEPT_AT_ONCE else 0
+        swept = conn.execute(self._statements.read_parked, {"after": self._swept, "parked": PARKED, "most": _SWEPT_AT_ONCE}).all()
+        free = [row.seq for row in self._free(conn, self._statements.waiting_of_keys, swept) if row.aggregatetype not in self._topics]
+        if free:
+            conn.execute(self._statements.release, {"seqs": free})
+        if not swept and self._swept == 0:
+            self._some_wait = bool(conn.scalar(self._statements.some_wait))
+        self._swept = swept[-1].seq if len(swept) == _SWEPT_AT_ONCE else 0
         self._progress.step()
-        return int(swept.released)
+        return len(free)
 
 
 class _Statements:
-    """The relay's statements for one table; a row is held if an earlier row of its key waits, unless that is the same news elsewhere."""
+    """The relay's statements for one table.
+
+    `outbox_order` serves the readings of ready, due and parked rows alike. No other index yields `ORDER BY retry_time, seq`, so that a planner
+    with old statistics does not walk over the waiting rows by the primary key.
+    """
 
     def __init__(self, table: str) -> None:
         columns = "seq, id, aggregatetype, aggregateid, type, payload, headers, create_time, attempts"
-        earlier = f"""
-            SELECT FROM {table} AS h WHERE h.aggregateid = o.aggregateid AND h.seq < o.seq
-            AND (h.type <> o.type OR h.aggregatetype = o.aggregatetype)
-        """
-        held = f"EXISTS ({earlier} AND h.retry_time IS NOT NULL)"
         self.read = text(f"""
-            SELECT {columns}, {held} AS held FROM {table} AS o
-            WHERE retry_time IS NULL AND seq > :after ORDER BY seq LIMIT :batch
+            SELECT {columns} FROM {table} WHERE retry_time IS NULL AND seq > :after ORDER BY retry_time, seq LIMIT :most
+        """)  # noqa: S608 - the table's name is ours, here and below
+        self.read_parked = text(f"""
+            SELECT seq, aggregatetype, aggregateid, type FROM {table}
+            WHERE retry_time = :parked AND seq > :after ORDER BY retry_time, seq LIMIT :most
         """)  # noqa: S608
-        self.probe = text(f"""
-            SELECT {columns} FROM {table} AS o
-            WHERE aggregatetype = :topic AND retry_time IS NOT NULL AND NOT {held} AND NOT EXISTS ({earlier} AND h.retry_time IS NULL)
-            ORDER BY seq LIMIT :most
+        self.read_topic = text(f"""
+            SELECT seq, aggregatetype, aggregateid, type FROM {table}
+            WHERE retry_time = :parked AND aggregatetype = :topic ORDER BY retry_time, seq LIMIT :most
         """)  # noqa: S608
+        self.read_some = text(f"SELECT {columns} FROM {table} WHERE seq = ANY(:seqs) ORDER BY seq")  # noqa: S608
+        self.waiting_of_keys = text(f"""
+            SELECT aggregateid, type, aggregatetype, min(seq) AS seq FROM {table}
+            WHERE retry_time IS NOT NULL AND aggregateid = ANY(:keys) GROUP BY aggregateid, type, aggregatetype
+        """)  # noqa: S608
+        self.ready_of_keys = text(f"""
+            SELECT aggregateid, type, aggregatetype, min(seq) AS seq FROM {table}
+            WHERE retry_time IS NULL AND aggregateid = ANY(:keys) GROUP BY aggregateid, type, aggregatetype
+        """)  # noqa: S608
+        self.some_wait = text(f"SELECT EXISTS (SELECT FROM {table} WHERE retry_time IS NOT NULL)")  # noqa: S608
         self.delete = text(f"DELETE FROM {table} WHERE seq = ANY(:seqs)")  # noqa: S608
         self.park = text(f"UPDATE {table} SET retry_time = :parked WHERE seq = ANY(:seqs)")  # noqa: S608
         self.hold_back = text(f"""
@@ -347,49 +373,42 @@ class _Statements:
             FROM unnest(CAST(:seqs AS bigint[]), CAST(:retries AS timestamptz[]), CAST(:errors AS text[])) AS f (seq, retry, error)
             WHERE o.seq = f.seq
         """)  # noqa: S608
+        self.release = text(f"UPDATE {table} SET retry_time = NULL WHERE seq = ANY(:seqs)")  # noqa: S608
         self.release_due = text(f"""
             UPDATE {table} SET retry_time = NULL
-            WHERE seq = ANY(ARRAY(SELECT seq FROM {table} WHERE retry_time <= :now ORDER BY retry_time LIMIT :most))
+            WHERE seq = ANY(ARRAY(SELECT seq FROM {table} WHERE retry_time <= :now ORDER BY retry_time, seq LIMIT :most))
         """)  # noqa: S608
         self.release_keys = text(f"""
-            UPDATE {table} SET retry_time = NULL WHERE aggregateid = ANY(:keys) AND retry_time = :parked
-        """)  # noqa: S608
-        self.sweep = text(f"""
-            WITH looked AS MATERIALIZED (
-                SELECT seq, aggregateid, aggregatetype, type, retry_time FROM {table}
-                WHERE retry_time IS NOT NULL AND seq > :after ORDER BY seq LIMIT :most
-            ), released AS (
-                UPDATE {table} SET retry_time = NULL WHERE seq = ANY(ARRAY(
-                    SELECT seq FROM looked AS o
-                    WHERE retry_time = :parked AND aggregatetype <> ALL(CAST(:topics AS text[])) AND NOT {held}
-                )) RETURNING seq
-            )
-            SELECT count(*) AS looked, max(seq) AS last, (SELECT count(*) FROM released) AS released FROM looked
+            UPDATE {table} SET retry_time = NULL
+            WHERE aggregateid = ANY(:keys) AND retry_time IS NOT NULL AND retry_time = :parked
         """)  # noqa: S608
 
 
-def _split(rows: Iterable[Any], topics: Container[str]) -> tuple[list[Any], list[Any]]:
-    """Split ready rows, in order, into those that may go and those that have to wait.
+def _waits_for(row: Any, earlier: Any) -> bool:  # noqa: ANN401 - rows
+    """Whether a row has to wait for an earlier row of its key: always, but not for the same news on another topic."""
+    return bool(earlier.seq < row.seq and (earlier.type != row.type or earlier.aggregatetype == row.aggregatetype))
+
+
+def _split(rows: Iterable[Any], topics: Container[str], waiting: Iterable[Any] = ()) -> tuple[list[Any], list[Any]]:
+    """Split rows, in order, into those that may go and those that have to wait.
 
     Args:
-        rows: The first ready rows; `held` says whether an earlier row of the key waits already.
+        rows: Rows without a gap: of their keys, no other rows before them but those of `waiting`.
         topics: Topics in backoff.
+        waiting: Rows that wait already.
     """
     free: list[Any] = []
-    waiting: list[Any] = []
+    parked: list[Any] = []
     of_key: dict[str, list[Any]] = defaultdict(list)
+    for each in waiting:
+        of_key[each.aggregateid].append(each)
     for row in rows:
-        before = of_key.get(row.aggregateid, ())
-        if (
-            row.held
-            or row.aggregatetype in topics
-            or any(each.type != row.type or each.aggregatetype == row.aggregatetype for each in before)
-        ):
+        if row.aggregatetype in topics or any(_waits_for(row, each) for each in of_key.get(row.aggregateid, ())):
             of_key[row.aggregateid].append(row)
-            waiting.append(row)
+            parked.append(row)
         else:
             free.append(row)
-    return free, waiting
+    return free, parked
 
 
 def _waves(rows: Sequence[Any]) -> list[list[Any]]:

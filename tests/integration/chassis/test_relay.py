@@ -12,8 +12,8 @@ from sqlalchemy import text
 
 from chassis.producer import Producer
 from chassis.publisher import DEADLINE, BrokersAway, Rejected, TopicUnavailable
-from tests.integration.chassis.conftest import Topics, values
-from tests.integration.chassis.test_outbox import client_leaks_sockets, message, of_key, relay_of, running
+from tests.integration.chassis.conftest import Topics, client_leaks_sockets, values
+from tests.integration.chassis.test_outbox import message, of_key, relay_of, running
 from tests.support.brokers import TwoBrokers, two_brokers
 from tests.support.waiting import eventually
 
