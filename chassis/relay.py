@@ -339,8 +339,8 @@ class Relay:
 class _Statements:
     """The relay's statements for one table.
 
-    `outbox_order` serves the readings of ready, due and parked rows alike. No other index yields `ORDER BY retry_time, seq`, so that a planner
-    with old statistics does not walk over the waiting rows by the primary key.
+    `outbox_order` serves the readings of ready, due and parked rows alike. No other index yields `ORDER BY retry_time, seq`: a planner with
+    old statistics cannot walk over the waiting rows by the primary key.
     """
 
     def __init__(self, table: str) -> None:
