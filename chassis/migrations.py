@@ -121,8 +121,8 @@ def create_messaging(schema: str) -> None:
 def create_outbox_indexes(schema: str) -> None:
     """Create the indexes of ready and of waiting rows that `chassis.outbox` declares, instead of the one of the first migration."""
     op.create_index("outbox_order", "outbox", ["retry_time", "seq"], schema=schema)
-    waiting = sa.text("retry_time IS NOT NULL")
-    op.create_index("outbox_waiting_key", "outbox", ["aggregateid", "seq"], schema=schema, postgresql_where=waiting)
+    waits = sa.text("coalesce(retry_time, '-infinity') > '-infinity'")
+    op.create_index("outbox_waiting_key", "outbox", ["aggregateid", "seq"], schema=schema, postgresql_where=waits)
     op.drop_index("outbox_held_back", "outbox", schema=schema)
 
 

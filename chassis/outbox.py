@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from chassis.message import OutMessage
 
+WAITS = "coalesce(retry_time, '-infinity') > '-infinity'"
+"""Condition of waiting rows in SQL, in a form of which `outbox_order` is no use: lookups by key must not walk over all waiting rows."""
+
 
 def outbox_table(metadata: MetaData) -> Table:
     """Declare the outbox of a service's schema."""
@@ -41,7 +44,7 @@ def outbox_table(metadata: MetaData) -> Table:
         Column("retry_time", DateTime(timezone=True), comment="not before this; NULL: at once"),
         Column("last_error", Text),
         Index("outbox_order", "retry_time", "seq"),
-        Index("outbox_waiting_key", "aggregateid", "seq", postgresql_where=text("retry_time IS NOT NULL")),
+        Index("outbox_waiting_key", "aggregateid", "seq", postgresql_where=text(WAITS)),
     )
 
 

@@ -33,6 +33,7 @@ from sqlalchemy import text
 
 from chassis import failpoint
 from chassis.backoff import Backoffs, pause_after
+from chassis.outbox import WAITS
 from chassis.pace import Pace
 from chassis.publisher import DEADLINE, BrokersAway, Rejected, reason_of
 from chassis.transient import is_transient
@@ -63,6 +64,7 @@ _FIRST_REJECTED_PAUSE = timedelta(seconds=1)
 _LONGEST_REJECTED_PAUSE = timedelta(seconds=15)
 _PROBE_DEADLINE = timedelta(seconds=2)
 _PROBE_CANDIDATES = 20
+_LOOKED_AT_ONCE = 5000
 _RELEASED_AT_ONCE = 5000
 _SWEPT_AT_ONCE = 2000
 
@@ -170,25 +172,32 @@ class Relay:
 
     def _read(self, conn: Connection) -> list[Any]:
         """Return the first ready rows that may go now, in order; those of them that have to wait are parked on the way."""
-        wanted = self._batch if self._brokers_answer else 1
-        rows: list[Any] = []
-        after = 0
-        while len(rows) < wanted:
-            ready = conn.execute(self._statements.read, {"after": after, "most": self._batch}).all()
-            self._progress.step()
-            if not ready:
-                break
-            after = ready[-1].seq
-            waiting = self._of_keys(conn, self._statements.waiting_of_keys, ready) if self._some_wait else ()
-            free, parked = _split(ready, self._topics.names(), waiting)
-            rows += free
-            self._park(conn, parked)
-            if len(ready) < self._batch:
-                break
+        if self._some_wait or self._topics.names():
+            rows = self._read_past_waiting(conn)
+        else:
+            rows = list(conn.execute(self._statements.read, {"most": self._batch}).all())
+        self._progress.step()
         if self._brokers_answer or not rows:
-            return rows[: self._batch]
+            return rows
         # Any first row of a key: the one that is tried must not always be on the one topic that does not answer.
         return [random.choice(_waves(rows)[0])]  # noqa: S311 - no secret
+
+    def _read_past_waiting(self, conn: Connection) -> list[Any]:
+        """Park the ready rows that have to wait, without their payload, until enough others are found."""
+        seqs: list[int] = []
+        after, most = 0, self._batch
+        while len(seqs) < self._batch:
+            ready = conn.execute(self._statements.look, {"after": after, "most": most}).all()
+            if not ready:
+                break
+            free, parked = _split(ready, self._topics.names(), self._of_keys(conn, self._statements.waiting_of_keys, ready))
+            seqs += [row.seq for row in free]
+            self._park(conn, parked)
+            self._progress.step()
+            if len(ready) < most:
+                break
+            after, most = ready[-1].seq, min(4 * most, _LOOKED_AT_ONCE)
+        return list(conn.execute(self._statements.read_some, {"seqs": seqs[: self._batch]}).all()) if seqs else []
 
     def _of_keys(self, conn: Connection, statement: TextClause, rows: Sequence[Any]) -> Sequence[Any]:
         """Return the first row of each type and topic of the keys of some rows, among the waiting or the ready rows."""
@@ -339,15 +348,19 @@ class Relay:
 class _Statements:
     """The relay's statements for one table.
 
-    `outbox_order` serves the readings of ready, due and parked rows alike. No other index yields `ORDER BY retry_time, seq`: a planner with
-    old statistics cannot walk over the waiting rows by the primary key.
+    `outbox_order` serves the readings of ready, due and parked rows, and `outbox_waiting_key` the lookups by key. The statements leave
+    the planner no other choice: the statistics of a queue that grew in a minute are those of an empty one.
     """
 
     def __init__(self, table: str) -> None:
         columns = "seq, id, aggregatetype, aggregateid, type, payload, headers, create_time, attempts"
         self.read = text(f"""
-            SELECT {columns} FROM {table} WHERE retry_time IS NULL AND seq > :after ORDER BY retry_time, seq LIMIT :most
+            SELECT {columns} FROM {table} WHERE retry_time IS NULL ORDER BY retry_time, seq LIMIT :most
         """)  # noqa: S608 - the table's name is ours, here and below
+        self.look = text(f"""
+            SELECT seq, aggregatetype, aggregateid, type FROM {table}
+            WHERE retry_time IS NULL AND seq > :after ORDER BY retry_time, seq LIMIT :most
+        """)  # noqa: S608
         self.read_parked = text(f"""
             SELECT seq, aggregatetype, aggregateid, type FROM {table}
             WHERE retry_time = :parked AND seq > :after ORDER BY retry_time, seq LIMIT :most
@@ -358,8 +371,10 @@ class _Statements:
         """)  # noqa: S608
         self.read_some = text(f"SELECT {columns} FROM {table} WHERE seq = ANY(:seqs) ORDER BY seq")  # noqa: S608
         self.waiting_of_keys = text(f"""
-            SELECT aggregateid, type, aggregatetype, min(seq) AS seq FROM {table}
-            WHERE retry_time IS NOT NULL AND aggregateid = ANY(:keys) GROUP BY aggregateid, type, aggregatetype
+            SELECT k.key AS aggregateid, w.type, w.aggregatetype, w.seq FROM unnest(CAST(:keys AS text[])) AS k (key)
+            CROSS JOIN LATERAL (
+                SELECT type, aggregatetype, min(seq) AS seq FROM {table} WHERE aggregateid = k.key AND {WAITS} GROUP BY type, aggregatetype
+            ) AS w
         """)  # noqa: S608
         self.ready_of_keys = text(f"""
             SELECT aggregateid, type, aggregatetype, min(seq) AS seq FROM {table}
@@ -379,8 +394,10 @@ class _Statements:
             WHERE seq = ANY(ARRAY(SELECT seq FROM {table} WHERE retry_time <= :now ORDER BY retry_time, seq LIMIT :most))
         """)  # noqa: S608
         self.release_keys = text(f"""
-            UPDATE {table} SET retry_time = NULL
-            WHERE aggregateid = ANY(:keys) AND retry_time IS NOT NULL AND retry_time = :parked
+            UPDATE {table} SET retry_time = NULL WHERE retry_time = :parked AND seq = ANY(ARRAY(
+                SELECT w.seq FROM unnest(CAST(:keys AS text[])) AS k (key)
+                CROSS JOIN LATERAL (SELECT seq FROM {table} WHERE aggregateid = k.key AND {WAITS} OFFSET 0) AS w
+            ))
         """)  # noqa: S608
 
 
