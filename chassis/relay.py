@@ -260,11 +260,12 @@ class Relay:
         chosen: list[int] = []
         for topic in self._topics.due() if self._brokers_answer else ():
             parked = conn.execute(self._statements.read_topic, {"parked": PARKED, "topic": topic, "most": _SWEPT_AT_ONCE}).all()
-            candidates: Sequence[Any] = self._free(conn, self._statements.waiting_of_keys, parked)[:_PROBE_CANDIDATES]
-            candidates = self._free(conn, self._statements.ready_of_keys, candidates)
+            # Those that were tried least: if one partition of the topic is ill, the others must not wait for it.
+            candidates = sorted(self._free(conn, self._statements.waiting_of_keys, parked), key=lambda row: row.attempts)
+            candidates = self._free(conn, self._statements.ready_of_keys, candidates[:_PROBE_CANDIDATES])
             if candidates:
-                # Any of the first: if one partition of the topic is ill, the others must not wait for it.
-                chosen.append(random.choice(candidates).seq)  # noqa: S311 - no secret
+                least = min(row.attempts for row in candidates)
+                chosen.append(random.choice([row for row in candidates if row.attempts == least]).seq)  # noqa: S311 - no secret
             else:
                 self._use_again(topic)
         return list(conn.execute(self._statements.read_some, {"seqs": chosen}).all()) if chosen else []
@@ -366,7 +367,7 @@ class _Statements:
             WHERE retry_time = :parked AND seq > :after ORDER BY retry_time, seq LIMIT :most
         """)  # noqa: S608
         self.read_topic = text(f"""
-            SELECT seq, aggregatetype, aggregateid, type FROM {table}
+            SELECT seq, aggregatetype, aggregateid, type, attempts FROM {table}
             WHERE retry_time = :parked AND aggregatetype = :topic ORDER BY retry_time, seq LIMIT :most
         """)  # noqa: S608
         self.read_some = text(f"SELECT {columns} FROM {table} WHERE seq = ANY(:seqs) ORDER BY seq")  # noqa: S608

@@ -204,6 +204,21 @@ def test_one_partition_in_trouble_holds_back_its_keys_and_not_its_topic(probe: P
     assert sorted(brokers.bodies(BAD)) == sorted([*(str(i) for i in range(600)), "later", "later, ill"])
 
 
+def test_a_topic_of_which_only_an_ill_partition_was_tried_is_used_again_by_rows_of_others(
+    probe: Probe, rounds_of: Callable[..., Rounds]
+) -> None:
+    brokers = Brokers(lambda topic, key: TopicUnavailable(topic, "NotAcknowledged") if key.startswith("ill") else None)
+    rounds = rounds_of(brokers)
+    probe.publish(*(message(BAD, f"ill{i}", f"{i}") for i in range(100)))
+    rounds.run()
+    assert probe.count("paidan_topic_backoff", topic=BAD) == 1
+
+    probe.publish(*(message(BAD, f"well{i}", f"well {i}") for i in range(3)))
+    rounds.until(lambda: len(brokers.bodies(BAD)) == 3, within=5)
+
+    assert sorted(brokers.bodies(BAD)) == ["well 0", "well 1", "well 2"]
+
+
 def test_every_failure_backs_off_its_own_key(probe: Probe, rounds_of: Callable[..., Rounds]) -> None:
     brokers = Brokers(lambda _topic, key: TopicUnavailable(GOOD, "NotAcknowledged") if key == "ill" else None)
     rounds = rounds_of(brokers)

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chassis.relay import _split
+from tests.property.chassis.test_waves import Row, batches, rows_of
 
-
-@dataclass(frozen=True)
-class Row:
-    seq: int
-    aggregateid: str
-    type: str
-    aggregatetype: str
-
-
-rows_of = st.tuples(st.sampled_from("abc"), st.sampled_from(["order", "news", "notice"]), st.sampled_from(["x", "y", "z"]))
-batches = st.lists(rows_of, max_size=40).map(lambda rows: [Row(seq, *row) for seq, row in enumerate(rows)])
 waiting_rows = st.lists(st.tuples(st.integers(-5, 40), rows_of), max_size=4).map(lambda rows: [Row(seq, *row) for seq, row in rows])
 topics_in_backoff = st.sets(st.sampled_from(["x", "y", "z"]))
 

@@ -11,16 +11,9 @@ from structlog.testing import capture_logs
 from chassis.metrics import ChassisMetrics
 from chassis.timer import Timer
 from chassis.watchdog import Progress, Watchdog
+from tests.unit.chassis.builders import Monotonic
 
 LIMIT = timedelta(seconds=20)
-
-
-class Monotonic:
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 @pytest.fixture
