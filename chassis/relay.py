@@ -23,6 +23,7 @@ the second. The same holds for a record whose outcome is unknown: its key waits 
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter, defaultdict
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -67,6 +68,7 @@ _PROBE_CANDIDATES = 20
 _LOOKED_AT_ONCE = 5000
 _RELEASED_AT_ONCE = 5000
 _SWEPT_AT_ONCE = 2000
+_SWEEP_INTERVAL = timedelta(milliseconds=250)
 
 
 class Relay:
@@ -112,7 +114,7 @@ class Relay:
         self._brokers_answer = True
         self._unmarked: list[int] = []
         self._some_wait = True
-        self._swept = 0
+        self._sweep = _Sweep()
 
     def run(self, stop: threading.Event) -> None:
         """Publish until `stop` is set, then once more what is there.
@@ -130,6 +132,8 @@ class Relay:
                 stop.wait(1)
             finally:
                 self._metrics.relay_active.set(0)
+                for topic in self._topics.names():
+                    self._use_again(topic)
 
     def _lead(self, stop: threading.Event) -> None:
         """Hold the lock and publish; return when another relay has the lock or `stop` is set."""
@@ -143,7 +147,7 @@ class Relay:
                     stop.wait(1)
                     return
                 self._metrics.relay_active.set(1)
-                self._some_wait, self._swept = True, 0
+                self._some_wait, self._sweep = True, _Sweep()
                 while not stop.is_set():
                     self._pace.wait(stop)
                     if self.publish_batch(conn) == 0:
@@ -165,7 +169,8 @@ class Relay:
             rows = self._read(conn)
             self._metrics.outbox_oldest_seconds.set((datetime.now(UTC) - rows[0].create_time).total_seconds() if rows else 0)
             published = self._publish(conn, rows, DEADLINE)
-            probes = self._choose_probes(conn)
+            # Without a broker one row is tried: a probe if none is ready.
+            probes = self._choose_probes(conn) if self._brokers_answer or not rows else []
             if probes:
                 published += self._publish(conn, probes, _PROBE_DEADLINE)
         return published + released
@@ -253,12 +258,12 @@ class Relay:
         if self._topics.succeed(topic):
             log.info("topic_recovered", topic=topic)
             self._metrics.topic_backoff.labels(topic).set(0)
-            self._some_wait, self._swept = True, 0
+            self._some_wait, self._sweep = True, _Sweep()
 
     def _choose_probes(self, conn: Connection) -> list[Any]:
         """Return one row of each topic whose pause is over; a topic of which no row could go is used again without a probe."""
         chosen: list[int] = []
-        for topic in self._topics.due() if self._brokers_answer else ():
+        for topic in self._topics.due():
             parked = conn.execute(self._statements.read_topic, {"parked": PARKED, "topic": topic, "most": _SWEPT_AT_ONCE}).all()
             # Those that were tried least: if one partition of the topic is ill, the others must not wait for it.
             candidates = sorted(self._free(conn, self._statements.waiting_of_keys, parked), key=lambda row: row.attempts)
@@ -335,15 +340,34 @@ class Relay:
         if not self._some_wait:
             return 0
         conn.execute(self._statements.release_due, {"now": datetime.now(UTC), "most": _RELEASED_AT_ONCE})
-        swept = conn.execute(self._statements.read_parked, {"after": self._swept, "parked": PARKED, "most": _SWEPT_AT_ONCE}).all()
-        free = [row.seq for row in self._free(conn, self._statements.waiting_of_keys, swept) if row.aggregatetype not in self._topics]
+        if not self._sweep.is_due():
+            return 0
+        parked = conn.execute(self._statements.read_parked, {"after": self._sweep.after, "parked": PARKED, "most": _SWEPT_AT_ONCE}).all()
+        free = [row.seq for row in self._free(conn, self._statements.waiting_of_keys, parked) if row.aggregatetype not in self._topics]
         if free:
             conn.execute(self._statements.release, {"seqs": free})
-        if not swept and self._swept == 0:
+        if not parked and self._sweep.after == 0:
             self._some_wait = bool(conn.scalar(self._statements.some_wait))
-        self._swept = swept[-1].seq if len(swept) == _SWEPT_AT_ONCE else 0
+        self._sweep.go_on(after=parked[-1].seq if len(parked) == _SWEPT_AT_ONCE else 0)
         self._progress.step()
         return len(free)
+
+
+class _Sweep:
+    """How far the parked rows were looked through: at once to their end, then on and on at intervals."""
+
+    def __init__(self) -> None:
+        self.after = 0
+        self._due = 0.0
+        self._is_first = True
+
+    def is_due(self) -> bool:
+        return time.monotonic() >= self._due
+
+    def go_on(self, *, after: int) -> None:
+        self.after = after
+        self._is_first = self._is_first and after > 0
+        self._due = 0.0 if self._is_first else time.monotonic() + _SWEEP_INTERVAL.total_seconds()
 
 
 class _Statements:

@@ -251,6 +251,21 @@ def test_while_the_brokers_are_away_one_row_a_round_is_tried_and_none_is_marked(
     assert probe.waiting() == []
 
 
+def test_brokers_that_go_away_while_every_topic_is_in_backoff_are_found_again(probe: Probe, rounds_of: Callable[..., Rounds]) -> None:
+    brokers = Brokers(no_leader(BAD))
+    rounds = rounds_of(brokers)
+    probe.publish(*(message(BAD, f"bad{i}", f"{i}") for i in range(5)))
+    rounds.run(2)
+
+    brokers.fails = lambda topic, _key: BrokersAway(topic)
+    sent = len(brokers.sent)
+    rounds.until(lambda: len(brokers.sent) >= sent + 3, within=5)
+    brokers.fails = no_leader()
+    rounds.until(lambda: not probe.waiting(), within=5)
+
+    assert len(brokers.bodies(BAD)) == 5
+
+
 def test_rows_that_wait_go_out_under_the_next_leader_too(probe: Probe, rounds_of: Callable[..., Rounds]) -> None:
     brokers = Brokers(no_leader(BAD))
     probe.publish(*(message(BAD, f"bad{i}", f"{i}") for i in range(30)))
