@@ -118,19 +118,11 @@ def create_messaging(schema: str) -> None:
     op.create_index("outbox_held_back", "outbox", ["aggregateid"], schema=schema, postgresql_where=sa.text("retry_time IS NOT NULL"))
 
 
-_OUTBOX_INDEXES = {
-    "outbox_ready": (["seq"], "retry_time IS NULL"),
-    "outbox_waiting": (["seq"], "retry_time IS NOT NULL"),
-    "outbox_waiting_key": (["aggregateid", "seq"], "retry_time IS NOT NULL"),
-    "outbox_waiting_topic": (["aggregatetype", "seq"], "retry_time IS NOT NULL"),
-    "outbox_retry_time": (["retry_time"], "retry_time IS NOT NULL"),
-}
-
-
 def create_outbox_indexes(schema: str) -> None:
     """Create the indexes of ready and of waiting rows that `chassis.outbox` declares, instead of the one of the first migration."""
-    for name, (columns, condition) in _OUTBOX_INDEXES.items():
-        op.create_index(name, "outbox", columns, schema=schema, postgresql_where=sa.text(condition))
+    op.create_index("outbox_order", "outbox", ["retry_time", "seq"], schema=schema)
+    waits = sa.text("coalesce(retry_time, '-infinity') > '-infinity'")
+    op.create_index("outbox_waiting_key", "outbox", ["aggregateid", "seq"], schema=schema, postgresql_where=waits)
     op.drop_index("outbox_held_back", "outbox", schema=schema)
 
 
@@ -138,5 +130,5 @@ def drop_outbox_indexes(schema: str) -> None:
     """Undo `create_outbox_indexes`, and make all rows ready: the relay of before releases no row that waits for another."""
     op.execute(sa.text(f"UPDATE {schema}.outbox SET retry_time = NULL"))  # noqa: S608 - the schema's name is ours
     op.create_index("outbox_held_back", "outbox", ["aggregateid"], schema=schema, postgresql_where=sa.text("retry_time IS NOT NULL"))
-    for name in _OUTBOX_INDEXES:
-        op.drop_index(name, "outbox", schema=schema)
+    op.drop_index("outbox_waiting_key", "outbox", schema=schema)
+    op.drop_index("outbox_order", "outbox", schema=schema)

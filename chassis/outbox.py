@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from chassis.message import OutMessage
 
+WAITS = "coalesce(retry_time, '-infinity') > '-infinity'"
+"""Condition of waiting rows in SQL, in a form of which `outbox_order` is no use: lookups by key must not walk over all waiting rows."""
+
 
 def outbox_table(metadata: MetaData) -> Table:
     """Declare the outbox of a service's schema."""
@@ -40,11 +43,8 @@ def outbox_table(metadata: MetaData) -> Table:
         Column("attempts", Integer, nullable=False, server_default="0"),
         Column("retry_time", DateTime(timezone=True), comment="not before this; NULL: at once"),
         Column("last_error", Text),
-        Index("outbox_ready", "seq", postgresql_where=text("retry_time IS NULL")),
-        Index("outbox_waiting", "seq", postgresql_where=text("retry_time IS NOT NULL")),
-        Index("outbox_waiting_key", "aggregateid", "seq", postgresql_where=text("retry_time IS NOT NULL")),
-        Index("outbox_waiting_topic", "aggregatetype", "seq", postgresql_where=text("retry_time IS NOT NULL")),
-        Index("outbox_retry_time", "retry_time", postgresql_where=text("retry_time IS NOT NULL")),
+        Index("outbox_order", "retry_time", "seq"),
+        Index("outbox_waiting_key", "aggregateid", "seq", postgresql_where=text(WAITS)),
     )
 
 

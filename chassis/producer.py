@@ -47,6 +47,7 @@ _ANSWERS = 2
 """Metadata answers after which a topic without a leader is believed to have none."""
 
 _NO_LEADER = (None, -1)
+_AWAY = "no broker answers"
 _REJECTIONS = (
     kafka_errors.MessageSizeTooLargeError,
     kafka_errors.RecordListTooLargeError,
@@ -192,7 +193,7 @@ def _hand_over(client: KafkaProducer, record: OutRecord, began: float, end: floa
     try:
         partition, reason = _place(client, topic, key.encode(), value)
         if reason is not None:
-            return TopicUnavailable(topic, reason) if _answered_since(client, began) else BrokersAway(topic)
+            return TopicUnavailable(topic, reason) if _answered_since(client, began) else BrokersAway(_AWAY)
         if time.monotonic() >= end:
             return TopicUnavailable(topic, "NotAcknowledged")
         return client.send(topic, value, key.encode(), [(name, text.encode()) for name, text in headers], partition)
@@ -221,7 +222,7 @@ def _outcome(client: KafkaProducer, topic: str, future: Any, began: float, wave:
         return _explain(topic, future.exception)
     if wave.acknowledged or _answered_since(client, began):
         return TopicUnavailable(topic, "NotAcknowledged")
-    return BrokersAway(topic)
+    return BrokersAway(_AWAY)
 
 
 def _explain(topic: str, error: Exception) -> Exception:

@@ -23,6 +23,7 @@ the second. The same holds for a record whose outcome is unknown: its key waits 
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter, defaultdict
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -33,6 +34,7 @@ from sqlalchemy import text
 
 from chassis import failpoint
 from chassis.backoff import Backoffs, pause_after
+from chassis.outbox import WAITS
 from chassis.pace import Pace
 from chassis.publisher import DEADLINE, BrokersAway, Rejected, reason_of
 from chassis.transient import is_transient
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Container, Iterable, Sequence
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, Engine, TextClause
 
     from chassis.metrics import ChassisMetrics
     from chassis.outbox import Outbox
@@ -63,8 +65,10 @@ _FIRST_REJECTED_PAUSE = timedelta(seconds=1)
 _LONGEST_REJECTED_PAUSE = timedelta(seconds=15)
 _PROBE_DEADLINE = timedelta(seconds=2)
 _PROBE_CANDIDATES = 20
+_LOOKED_AT_ONCE = 5000
 _RELEASED_AT_ONCE = 5000
 _SWEPT_AT_ONCE = 2000
+_SWEEP_INTERVAL = timedelta(milliseconds=250)
 
 
 class Relay:
@@ -110,7 +114,7 @@ class Relay:
         self._brokers_answer = True
         self._unmarked: list[int] = []
         self._some_wait = True
-        self._swept = 0
+        self._sweep = _Sweep()
 
     def run(self, stop: threading.Event) -> None:
         """Publish until `stop` is set, then once more what is there.
@@ -128,6 +132,8 @@ class Relay:
                 stop.wait(1)
             finally:
                 self._metrics.relay_active.set(0)
+                for topic in self._topics.names():
+                    self._use_again(topic)
 
     def _lead(self, stop: threading.Event) -> None:
         """Hold the lock and publish; return when another relay has the lock or `stop` is set."""
@@ -141,7 +147,7 @@ class Relay:
                     stop.wait(1)
                     return
                 self._metrics.relay_active.set(1)
-                self._some_wait, self._swept = True, 0
+                self._some_wait, self._sweep = True, _Sweep()
                 while not stop.is_set():
                     self._pace.wait(stop)
                     if self.publish_batch(conn) == 0:
@@ -163,31 +169,44 @@ class Relay:
             rows = self._read(conn)
             self._metrics.outbox_oldest_seconds.set((datetime.now(UTC) - rows[0].create_time).total_seconds() if rows else 0)
             published = self._publish(conn, rows, DEADLINE)
-            probes = self._choose_probes(conn)
+            # Without a broker one row is tried: a probe if none is ready.
+            probes = self._choose_probes(conn) if self._brokers_answer or not rows else []
             if probes:
                 published += self._publish(conn, probes, _PROBE_DEADLINE)
         return published + released
 
     def _read(self, conn: Connection) -> list[Any]:
         """Return the first ready rows that may go now, in order; those of them that have to wait are parked on the way."""
-        wanted = self._batch if self._brokers_answer else 1
-        rows: list[Any] = []
-        after = 0
-        while len(rows) < wanted:
-            ready = conn.execute(self._statements.read, {"after": after, "batch": self._batch}).all()
-            self._progress.step()
-            if not ready:
-                break
-            after = ready[-1].seq
-            free, waiting = _split(ready, self._topics.names())
-            rows += free
-            self._park(conn, waiting)
-            if len(ready) < self._batch:
-                break
+        if self._some_wait or self._topics.names():
+            rows = self._read_past_waiting(conn)
+        else:
+            rows = list(conn.execute(self._statements.read, {"most": self._batch}).all())
+        self._progress.step()
         if self._brokers_answer or not rows:
-            return rows[: self._batch]
+            return rows
         # Any first row of a key: the one that is tried must not always be on the one topic that does not answer.
         return [random.choice(_waves(rows)[0])]  # noqa: S311 - no secret
+
+    def _read_past_waiting(self, conn: Connection) -> list[Any]:
+        """Park the ready rows that have to wait, without their payload, until enough others are found."""
+        seqs: list[int] = []
+        after, most = 0, self._batch
+        while len(seqs) < self._batch:
+            ready = conn.execute(self._statements.look, {"after": after, "most": most}).all()
+            if not ready:
+                break
+            free, parked = _split(ready, self._topics.names(), self._of_keys(conn, self._statements.waiting_of_keys, ready))
+            seqs += [row.seq for row in free]
+            self._park(conn, parked)
+            self._progress.step()
+            if len(ready) < most:
+                break
+            after, most = ready[-1].seq, min(4 * most, _LOOKED_AT_ONCE)
+        return list(conn.execute(self._statements.read_some, {"seqs": seqs[: self._batch]}).all()) if seqs else []
+
+    def _of_keys(self, conn: Connection, statement: TextClause, rows: Sequence[Any]) -> Sequence[Any]:
+        """Return the first row of each type and topic of the keys of some rows, among the waiting or the ready rows."""
+        return conn.execute(statement, {"keys": list({row.aggregateid for row in rows})}).all()
 
     def _publish(self, conn: Connection, rows: Sequence[Any], deadline: timedelta) -> int:
         """Send rows wave by wave and note in the table what became of them; returns how many were acknowledged."""
@@ -239,19 +258,29 @@ class Relay:
         if self._topics.succeed(topic):
             log.info("topic_recovered", topic=topic)
             self._metrics.topic_backoff.labels(topic).set(0)
-            self._some_wait, self._swept = True, 0
+            self._some_wait, self._sweep = True, _Sweep()
 
     def _choose_probes(self, conn: Connection) -> list[Any]:
-        """Return one row of each topic whose pause is over; a topic of which nothing waits is used again without a probe."""
-        probes: list[Any] = []
-        for topic in self._topics.due() if self._brokers_answer else ():
-            candidates = conn.execute(self._statements.probe, {"topic": topic, "most": _PROBE_CANDIDATES}).all()
+        """Return one row of each topic whose pause is over; a topic of which no row could go is used again without a probe."""
+        chosen: list[int] = []
+        for topic in self._topics.due():
+            parked = conn.execute(self._statements.read_topic, {"parked": PARKED, "topic": topic, "most": _SWEPT_AT_ONCE}).all()
+            # Those that were tried least: if one partition of the topic is ill, the others must not wait for it.
+            candidates = sorted(self._free(conn, self._statements.waiting_of_keys, parked), key=lambda row: row.attempts)
+            candidates = self._free(conn, self._statements.ready_of_keys, candidates[:_PROBE_CANDIDATES])
             if candidates:
-                # Any of the first: if one partition of the topic is ill, the others must not wait for it.
-                probes.append(random.choice(candidates))  # noqa: S311 - no secret
+                least = min(row.attempts for row in candidates)
+                chosen.append(random.choice([row for row in candidates if row.attempts == least]).seq)  # noqa: S311 - no secret
             else:
                 self._use_again(topic)
-        return probes
+        return list(conn.execute(self._statements.read_some, {"seqs": chosen}).all()) if chosen else []
+
+    def _free(self, conn: Connection, statement: TextClause, rows: Sequence[Any]) -> list[Any]:
+        """Return the rows that have to wait for no other row among the waiting or the ready ones, as `statement` says."""
+        if not rows:
+            return []
+        free, _ = _split(rows, (), self._of_keys(conn, statement, rows))
+        return free
 
     def _settle(self, conn: Connection, acknowledged: Sequence[Any], failed: Sequence[tuple[Any, Exception]]) -> None:
         """Delete what was acknowledged, let what was not wait, and release what waited for it."""
@@ -311,35 +340,72 @@ class Relay:
         if not self._some_wait:
             return 0
         conn.execute(self._statements.release_due, {"now": datetime.now(UTC), "most": _RELEASED_AT_ONCE})
-        swept = conn.execute(
-            self._statements.sweep,
-            {"after": self._swept, "most": _SWEPT_AT_ONCE, "parked": PARKED, "topics": self._topics.names()},
-        ).one()
-        self._some_wait = self._swept > 0 or swept.looked > 0
-        self._swept = swept.last if swept.looked == _SWEPT_AT_ONCE else 0
+        if not self._sweep.is_due():
+            return 0
+        parked = conn.execute(self._statements.read_parked, {"after": self._sweep.after, "parked": PARKED, "most": _SWEPT_AT_ONCE}).all()
+        free = [row.seq for row in self._free(conn, self._statements.waiting_of_keys, parked) if row.aggregatetype not in self._topics]
+        if free:
+            conn.execute(self._statements.release, {"seqs": free})
+        if not parked and self._sweep.after == 0:
+            self._some_wait = bool(conn.scalar(self._statements.some_wait))
+        self._sweep.go_on(after=parked[-1].seq if len(parked) == _SWEPT_AT_ONCE else 0)
         self._progress.step()
-        return int(swept.released)
+        return len(free)
+
+
+class _Sweep:
+    """How far the parked rows were looked through: at once to their end, then on and on at intervals."""
+
+    def __init__(self) -> None:
+        self.after = 0
+        self._due = 0.0
+        self._is_first = True
+
+    def is_due(self) -> bool:
+        return time.monotonic() >= self._due
+
+    def go_on(self, *, after: int) -> None:
+        self.after = after
+        self._is_first = self._is_first and after > 0
+        self._due = 0.0 if self._is_first else time.monotonic() + _SWEEP_INTERVAL.total_seconds()
 
 
 class _Statements:
-    """The relay's statements for one table; a row is held if an earlier row of its key waits, unless that is the same news elsewhere."""
+    """The relay's statements for one table.
+
+    `outbox_order` serves the readings of ready, due and parked rows, and `outbox_waiting_key` the lookups by key. The statements leave
+    the planner no other choice: the statistics of a queue that grew in a minute are those of an empty one.
+    """
 
     def __init__(self, table: str) -> None:
         columns = "seq, id, aggregatetype, aggregateid, type, payload, headers, create_time, attempts"
-        earlier = f"""
-            SELECT FROM {table} AS h WHERE h.aggregateid = o.aggregateid AND h.seq < o.seq
-            AND (h.type <> o.type OR h.aggregatetype = o.aggregatetype)
-        """
-        held = f"EXISTS ({earlier} AND h.retry_time IS NOT NULL)"
         self.read = text(f"""
-            SELECT {columns}, {held} AS held FROM {table} AS o
-            WHERE retry_time IS NULL AND seq > :after ORDER BY seq LIMIT :batch
+            SELECT {columns} FROM {table} WHERE retry_time IS NULL ORDER BY retry_time, seq LIMIT :most
+        """)  # noqa: S608 - the table's name is ours, here and below
+        self.look = text(f"""
+            SELECT seq, aggregatetype, aggregateid, type FROM {table}
+            WHERE retry_time IS NULL AND seq > :after ORDER BY retry_time, seq LIMIT :most
         """)  # noqa: S608
-        self.probe = text(f"""
-            SELECT {columns} FROM {table} AS o
-            WHERE aggregatetype = :topic AND retry_time IS NOT NULL AND NOT {held} AND NOT EXISTS ({earlier} AND h.retry_time IS NULL)
-            ORDER BY seq LIMIT :most
+        self.read_parked = text(f"""
+            SELECT seq, aggregatetype, aggregateid, type FROM {table}
+            WHERE retry_time = :parked AND seq > :after ORDER BY retry_time, seq LIMIT :most
         """)  # noqa: S608
+        self.read_topic = text(f"""
+            SELECT seq, aggregatetype, aggregateid, type, attempts FROM {table}
+            WHERE retry_time = :parked AND aggregatetype = :topic ORDER BY retry_time, seq LIMIT :most
+        """)  # noqa: S608
+        self.read_some = text(f"SELECT {columns} FROM {table} WHERE seq = ANY(:seqs) ORDER BY seq")  # noqa: S608
+        self.waiting_of_keys = text(f"""
+            SELECT k.key AS aggregateid, w.type, w.aggregatetype, w.seq FROM unnest(CAST(:keys AS text[])) AS k (key)
+            CROSS JOIN LATERAL (
+                SELECT type, aggregatetype, min(seq) AS seq FROM {table} WHERE aggregateid = k.key AND {WAITS} GROUP BY type, aggregatetype
+            ) AS w
+        """)  # noqa: S608
+        self.ready_of_keys = text(f"""
+            SELECT aggregateid, type, aggregatetype, min(seq) AS seq FROM {table}
+            WHERE retry_time IS NULL AND aggregateid = ANY(:keys) GROUP BY aggregateid, type, aggregatetype
+        """)  # noqa: S608
+        self.some_wait = text(f"SELECT EXISTS (SELECT FROM {table} WHERE retry_time IS NOT NULL)")  # noqa: S608
         self.delete = text(f"DELETE FROM {table} WHERE seq = ANY(:seqs)")  # noqa: S608
         self.park = text(f"UPDATE {table} SET retry_time = :parked WHERE seq = ANY(:seqs)")  # noqa: S608
         self.hold_back = text(f"""
@@ -347,49 +413,44 @@ class _Statements:
             FROM unnest(CAST(:seqs AS bigint[]), CAST(:retries AS timestamptz[]), CAST(:errors AS text[])) AS f (seq, retry, error)
             WHERE o.seq = f.seq
         """)  # noqa: S608
+        self.release = text(f"UPDATE {table} SET retry_time = NULL WHERE seq = ANY(:seqs)")  # noqa: S608
         self.release_due = text(f"""
             UPDATE {table} SET retry_time = NULL
-            WHERE seq = ANY(ARRAY(SELECT seq FROM {table} WHERE retry_time <= :now ORDER BY retry_time LIMIT :most))
+            WHERE seq = ANY(ARRAY(SELECT seq FROM {table} WHERE retry_time <= :now ORDER BY retry_time, seq LIMIT :most))
         """)  # noqa: S608
         self.release_keys = text(f"""
-            UPDATE {table} SET retry_time = NULL WHERE aggregateid = ANY(:keys) AND retry_time = :parked
-        """)  # noqa: S608
-        self.sweep = text(f"""
-            WITH looked AS MATERIALIZED (
-                SELECT seq, aggregateid, aggregatetype, type, retry_time FROM {table}
-                WHERE retry_time IS NOT NULL AND seq > :after ORDER BY seq LIMIT :most
-            ), released AS (
-                UPDATE {table} SET retry_time = NULL WHERE seq = ANY(ARRAY(
-                    SELECT seq FROM looked AS o
-                    WHERE retry_time = :parked AND aggregatetype <> ALL(CAST(:topics AS text[])) AND NOT {held}
-                )) RETURNING seq
-            )
-            SELECT count(*) AS looked, max(seq) AS last, (SELECT count(*) FROM released) AS released FROM looked
+            UPDATE {table} SET retry_time = NULL WHERE retry_time = :parked AND seq = ANY(ARRAY(
+                SELECT w.seq FROM unnest(CAST(:keys AS text[])) AS k (key)
+                CROSS JOIN LATERAL (SELECT seq FROM {table} WHERE aggregateid = k.key AND {WAITS} OFFSET 0) AS w
+            ))
         """)  # noqa: S608
 
 
-def _split(rows: Iterable[Any], topics: Container[str]) -> tuple[list[Any], list[Any]]:
-    """Split ready rows, in order, into those that may go and those that have to wait.
+def _waits_for(row: Any, earlier: Any) -> bool:  # noqa: ANN401 - rows
+    """Whether a row has to wait for an earlier row of its key: always, but not for the same news on another topic."""
+    return bool(earlier.seq < row.seq and (earlier.type != row.type or earlier.aggregatetype == row.aggregatetype))
+
+
+def _split(rows: Iterable[Any], topics: Container[str], waiting: Iterable[Any] = ()) -> tuple[list[Any], list[Any]]:
+    """Split rows, in order, into those that may go and those that have to wait.
 
     Args:
-        rows: The first ready rows; `held` says whether an earlier row of the key waits already.
+        rows: Rows without a gap: of their keys, no other rows before them but those of `waiting`.
         topics: Topics in backoff.
+        waiting: Rows that wait already.
     """
     free: list[Any] = []
-    waiting: list[Any] = []
+    parked: list[Any] = []
     of_key: dict[str, list[Any]] = defaultdict(list)
+    for each in waiting:
+        of_key[each.aggregateid].append(each)
     for row in rows:
-        before = of_key.get(row.aggregateid, ())
-        if (
-            row.held
-            or row.aggregatetype in topics
-            or any(each.type != row.type or each.aggregatetype == row.aggregatetype for each in before)
-        ):
+        if row.aggregatetype in topics or any(_waits_for(row, each) for each in of_key.get(row.aggregateid, ())):
             of_key[row.aggregateid].append(row)
-            waiting.append(row)
+            parked.append(row)
         else:
             free.append(row)
-    return free, waiting
+    return free, parked
 
 
 def _waves(rows: Sequence[Any]) -> list[list[Any]]:

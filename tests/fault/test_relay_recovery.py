@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
 from chassis.producer import Producer
 from tests.fault.marks import FAULT
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from deploy.local.kafka import LocalKafka
     from deploy.local.parts import LocalParts
     from tests.integration.chassis.conftest import Probe, Topics
+
+log = structlog.get_logger()
 
 pytestmark = [*FAULT, pytest.mark.storm]
 
@@ -82,7 +85,6 @@ def test_after_a_broker_is_back_everything_goes_out_within_ten_seconds(
     topics: Topics,  # noqa: F811 - the fixture
     parts: LocalParts,
     hurt: Callable[[LocalKafka], None],
-    record_property: Callable[[str, object], None],
 ) -> None:
     if parts.kafka is None:
         pytest.skip("the broker is not ours to kill")
@@ -103,8 +105,8 @@ def test_after_a_broker_is_back_everything_goes_out_within_ten_seconds(
     assert probe.waiting() == []
     watched.producer.close()
 
-    record_property("silence_seconds", [round(each, 1) for each in silences])
-    record_property("drained_seconds", [round(each, 1) for each in drained])
+    silences, drained = [round(each, 1) for each in silences], [round(each, 1) for each in drained]
+    log.info("measured", silence_seconds=silences, drained_seconds=drained)
     assert max(silences) < _RECOVERY_SECONDS, silences
     assert max(drained) < _RECOVERY_SECONDS, drained
     arrived = [(record.topic, record.key.decode(), record.value.decode()) for record in topics.read(topic)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import uuid
 from dataclasses import dataclass, field
@@ -179,3 +180,16 @@ def topics(kafka_bootstrap: str) -> Topics:
 
 def values(records: Sequence[Any]) -> list[str]:
     return [record.value.decode() for record in records]
+
+
+def client_leaks_sockets(test: Any) -> Any:
+    """Mark a test in which the Kafka client leaves refused sockets to the garbage collector."""
+    return pytest.mark.usefixtures("sockets_collected")(pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")(test))
+
+
+@pytest.fixture
+def sockets_collected() -> Iterator[None]:
+    """Collect the client's sockets while the mark lets them pass; ask for this fixture before those that hold them."""
+    yield
+    for _ in range(5):
+        gc.collect()

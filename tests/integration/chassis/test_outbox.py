@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import random
 import threading
 import time
@@ -21,7 +20,7 @@ from chassis.outbox import Outbox
 from chassis.producer import Producer
 from chassis.publisher import DEADLINE, Rejected, TopicUnavailable
 from chassis.relay import Relay
-from tests.integration.chassis.conftest import SOURCE, Probe, Topics, values
+from tests.integration.chassis.conftest import SOURCE, Probe, Topics, client_leaks_sockets, values
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -108,24 +107,11 @@ def running(*relays: Relay) -> Iterator[threading.Event]:
         assert not any(thread.is_alive() for thread in threads)
 
 
-def client_leaks_sockets(test: Any) -> Any:
-    """Mark a test in which the Kafka client leaves refused sockets to the garbage collector."""
-    return pytest.mark.usefixtures("sockets_collected")(pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")(test))
-
-
 @pytest.fixture
 def producer(topics: Topics) -> Iterator[Producer]:
     made = Producer(topics.options, client_id="probe")
     yield made
     made.close()
-
-
-@pytest.fixture
-def sockets_collected() -> Iterator[None]:
-    """Collect the client's sockets while the mark lets them pass; ask for this fixture before those that hold them."""
-    yield
-    for _ in range(5):
-        gc.collect()
 
 
 def test_a_message_goes_out_with_cloudevents_headers_and_the_trace_of_its_cause(probe: Probe, topics: Topics, producer: Producer) -> None:

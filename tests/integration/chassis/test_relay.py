@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 from sqlalchemy import text
 
 from chassis.producer import Producer
 from chassis.publisher import DEADLINE, BrokersAway, Rejected, TopicUnavailable
-from tests.integration.chassis.conftest import Topics, values
-from tests.integration.chassis.test_outbox import client_leaks_sockets, message, of_key, relay_of, running
+from tests.integration.chassis.conftest import Topics, client_leaks_sockets, values
+from tests.integration.chassis.test_outbox import message, of_key, relay_of, running
 from tests.support.brokers import TwoBrokers, two_brokers
 from tests.support.waiting import eventually
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from chassis.publisher import OutRecord
     from chassis.relay import Relay
     from tests.integration.chassis.conftest import Probe
+
+log = structlog.get_logger()
 
 BAD, GOOD = "dispatch.bad.v1", "dispatch.good.v1"
 
@@ -155,7 +158,8 @@ def test_a_hundred_thousand_waiting_rows_do_not_make_a_reading_slower(probe: Pro
         took.append(time.monotonic() - began)
 
     assert brokers.bodies(GOOD) == [str(n) for n in range(11)]
-    assert parked < 20
+    assert parked < 10
+    log.info("measured", parked_seconds=round(parked, 2), readings_seconds=[round(each, 3) for each in sorted(took)])
     assert sorted(took)[5] < 0.2, took
 
 
@@ -200,6 +204,21 @@ def test_one_partition_in_trouble_holds_back_its_keys_and_not_its_topic(probe: P
     assert sorted(brokers.bodies(BAD)) == sorted([*(str(i) for i in range(600)), "later", "later, ill"])
 
 
+def test_a_topic_of_which_only_an_ill_partition_was_tried_is_used_again_by_rows_of_others(
+    probe: Probe, rounds_of: Callable[..., Rounds]
+) -> None:
+    brokers = Brokers(lambda topic, key: TopicUnavailable(topic, "NotAcknowledged") if key.startswith("ill") else None)
+    rounds = rounds_of(brokers)
+    probe.publish(*(message(BAD, f"ill{i}", f"{i}") for i in range(100)))
+    rounds.run()
+    assert probe.count("paidan_topic_backoff", topic=BAD) == 1
+
+    probe.publish(*(message(BAD, f"well{i}", f"well {i}") for i in range(3)))
+    rounds.until(lambda: len(brokers.bodies(BAD)) == 3, within=5)
+
+    assert sorted(brokers.bodies(BAD)) == ["well 0", "well 1", "well 2"]
+
+
 def test_every_failure_backs_off_its_own_key(probe: Probe, rounds_of: Callable[..., Rounds]) -> None:
     brokers = Brokers(lambda _topic, key: TopicUnavailable(GOOD, "NotAcknowledged") if key == "ill" else None)
     rounds = rounds_of(brokers)
@@ -230,6 +249,21 @@ def test_while_the_brokers_are_away_one_row_a_round_is_tried_and_none_is_marked(
     brokers.fails = lambda _topic, _key: None
     rounds.run(3)
     assert probe.waiting() == []
+
+
+def test_brokers_that_go_away_while_every_topic_is_in_backoff_are_found_again(probe: Probe, rounds_of: Callable[..., Rounds]) -> None:
+    brokers = Brokers(no_leader(BAD))
+    rounds = rounds_of(brokers)
+    probe.publish(*(message(BAD, f"bad{i}", f"{i}") for i in range(5)))
+    rounds.run(2)
+
+    brokers.fails = lambda topic, _key: BrokersAway(topic)
+    sent = len(brokers.sent)
+    rounds.until(lambda: len(brokers.sent) >= sent + 3, within=5)
+    brokers.fails = no_leader()
+    rounds.until(lambda: not probe.waiting(), within=5)
+
+    assert len(brokers.bodies(BAD)) == 5
 
 
 def test_rows_that_wait_go_out_under_the_next_leader_too(probe: Probe, rounds_of: Callable[..., Rounds]) -> None:
@@ -303,7 +337,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoBrokers]:
 @client_leaks_sockets
 @pytest.mark.parametrize("waiting", [1, 650])
 def test_with_a_topics_only_broker_dead_everyone_elses_messages_go_out_and_its_own_follow(
-    probe: Probe, cluster: TwoBrokers, waiting: int, record_property: Callable[[str, object], None]
+    probe: Probe, cluster: TwoBrokers, waiting: int
 ) -> None:
     bad, good = f"bad.{waiting}.v1", f"good.{waiting}.v1"
     cluster.make_topics({bad: [2], good: [1]})
@@ -338,8 +372,9 @@ def test_with_a_topics_only_broker_dead_everyone_elses_messages_go_out_and_its_o
         drained = time.monotonic() - began
     producer.close()
 
-    record_property("others_seconds", [round(each, 2) for each in sorted(latencies)])
-    record_property("drained_seconds", round(drained, 2))
+    log.info(
+        "measured", waiting=waiting, others_seconds=[round(each, 2) for each in sorted(latencies)[-5:]], drained_seconds=round(drained, 2)
+    )
     assert max(latencies) < 5
     assert drained < 10
     arrived = [(record.topic, record.key.decode(), record.value.decode()) for record in topics.read(bad)]
@@ -357,7 +392,7 @@ def test_what_was_given_up_is_not_sent_later_by_the_old_client(cluster: TwoBroke
     cluster.make_topics({topic: [2]})
     topics = Topics(cluster.bootstrap)
     producer = Producer(topics.options, client_id="giving-up")
-    assert producer.send([(topic, "k", b"before", [])]) == [None]
+    eventually(lambda: producer.send([(topic, "k", b"before", [])]) == [None], "acknowledgement", within=20)
 
     cluster.second.kill()
     began = time.monotonic()
@@ -371,4 +406,4 @@ def test_what_was_given_up_is_not_sent_later_by_the_old_client(cluster: TwoBroke
 
     assert all(isinstance(outcome, TopicUnavailable) for outcome in outcomes)
     assert took < 5
-    assert values(topics.read(topic)) == ["before", "after"]
+    assert "given up" not in values(topics.read(topic))

@@ -31,3 +31,13 @@ class ARecord:
 def with_id(body: str, message_id: str | None = None, **changed: Any) -> ARecord:
     headers = [("ce_id", (message_id or new_id()).encode()), ("ce_type", b"probe.Told"), ("x", b"y")]
     return ARecord(body.encode(), **{"headers": headers, **changed})
+
+
+class Monotonic:
+    """A monotonic clock that moves only when told to."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds

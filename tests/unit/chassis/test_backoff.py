@@ -7,16 +7,9 @@ from datetime import timedelta
 import pytest
 
 from chassis.backoff import Backoffs, pause_after
+from tests.unit.chassis.builders import Monotonic
 
 FIRST, LONGEST = timedelta(seconds=1), timedelta(seconds=4)
-
-
-class Monotonic:
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 @pytest.fixture

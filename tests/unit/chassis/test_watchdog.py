@@ -9,17 +9,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from chassis.metrics import ChassisMetrics
+from chassis.timer import Timer
 from chassis.watchdog import Progress, Watchdog
+from tests.unit.chassis.builders import Monotonic
 
 LIMIT = timedelta(seconds=20)
-
-
-class Monotonic:
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 @pytest.fixture
@@ -151,3 +145,20 @@ def test_a_progress_that_nobody_watches_costs_nothing() -> None:
         progress.step()
 
     assert progress.overrun() is None
+
+
+def test_a_tick_that_hangs_makes_the_process_unhealthy(watchdog: Watchdog, monotonic: Monotonic) -> None:
+    stop = threading.Event()
+    health: list[bool] = []
+
+    def tick() -> int:
+        for seconds in (59, 2):
+            monotonic.seconds += seconds
+            watchdog.check()
+            health.append(watchdog.healthy())
+        stop.set()
+        return 1
+
+    Timer("t", timedelta(seconds=1), tick, watch=watchdog.watch).run(stop)
+
+    assert health == [True, False]
