@@ -233,6 +233,9 @@ class LenientFetcher(Fetcher):  # type: ignore[misc]  # the library is not typed
     def fetched_records(self, max_records: int | None = None, *, update_offsets: bool = True) -> Any:  # noqa: ANN401 - the library's
         """Return records that were fetched, up to a number and a size."""
         self._budget = MOST_POLLED_BYTES
+        if not self._next_partition_records:
+            # The library takes up what it has of a partition that was paused only if this is None; what was used up it takes for busy.
+            self._next_partition_records = None
         return super().fetched_records(max_records, update_offsets=update_offsets)
 
     def _append(self, drained: Any, part: Any, max_records: int, update_offsets: bool) -> int:  # noqa: ANN401, FBT001 - the library's
