@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import os
+import subprocess
 import threading
 import time
+import uuid
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from kafka import KafkaProducer
-from kafka.admin import KafkaAdminClient
+from kafka.admin import KafkaAdminClient, NewTopic
+from kafka.errors import InvalidReplicationAssignmentError, KafkaError
 
 from chassis.consumer import Consumer
 from chassis.metrics import ChassisMetrics
+from deploy.local.cache import kafka_jars
 from deploy.local.kafka import LocalKafka
+from deploy.local.ports import free_port
+from deploy.local.tools import require_java
 from tests.fault.marks import FAULT
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from chassis.message import Record
 
@@ -39,6 +49,13 @@ class Collecting:
 
     def process(self, records: Sequence[Record]) -> None:
         self.values += [record.value or b"" for record in records]
+
+
+@pytest.fixture(autouse=True)
+def _collected() -> Iterator[None]:
+    """Let sockets whose connection was refused go while their warnings are expected."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +80,20 @@ def _stop(broker: LocalKafka) -> None:
     broker.stop()
 
 
+def _consumer(broker: LocalKafka, topics: Sequence[str], sink: Collecting) -> Consumer:
+    options: dict[str, Any] = {"bootstrap_servers": [broker.bootstrap]}
+    return Consumer(
+        topics,
+        sink,
+        group=f"group-of-{topics[0]}-{id(sink)}",
+        client_options=options,
+        metrics=ChassisMetrics(),
+        batch=100,
+        linger=timedelta(milliseconds=100),
+        session_timeout=timedelta(seconds=6),
+    )
+
+
 @pytest.mark.parametrize("end", [_kill, _stop], ids=["killed", "stopped in order"])
 @pytest.mark.parametrize("away", [1, 15], ids=["for a second", "for fifteen seconds"])
 def test_records_are_read_within_ten_seconds_of_the_brokers_return(
@@ -72,17 +103,7 @@ def test_records_are_read_within_ten_seconds_of_the_brokers_return(
     with KafkaAdminClient(bootstrap_servers=broker.bootstrap) as admin:
         admin.create_topics({topic: {"num_partitions": 3}}, timeout_ms=20_000, wait_for_metadata=True)
     sink, stop = Collecting(), threading.Event()
-    options: dict[str, Any] = {"bootstrap_servers": [broker.bootstrap]}
-    consumer = Consumer(
-        [topic],
-        sink,
-        group=topic,
-        client_options=options,
-        metrics=ChassisMetrics(),
-        batch=100,
-        linger=timedelta(milliseconds=100),
-        session_timeout=timedelta(seconds=6),
-    )
+    consumer = _consumer(broker, [topic], sink)
     thread = threading.Thread(target=consumer.run, args=(stop,))
     thread.start()
     try:
@@ -102,3 +123,87 @@ def test_records_are_read_within_ten_seconds_of_the_brokers_return(
     request.node.user_properties.append(("seconds", round(took, 1)))
     assert took < REACH, f"{took:.1f} s"
     assert not thread.is_alive()
+
+
+class SecondBroker:
+    """A broker beside the first one, in its cluster."""
+
+    def __init__(self, first: LocalKafka, folder: Path) -> None:
+        properties = folder / "server.properties"
+        settings = dict(
+            line.split("=", 1) for line in (first.data_dir / "server.properties").read_text().splitlines() if "=" in line and line[0] != "#"
+        )
+        port = free_port()
+        settings |= {
+            "process.roles": "broker",
+            "node.id": "2",
+            "listeners": f"CLIENTS://127.0.0.1:{port}",
+            "advertised.listeners": f"CLIENTS://127.0.0.1:{port}",
+            "log.dirs": str(folder / "data"),
+        }
+        properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+        with KafkaAdminClient(bootstrap_servers=first.bootstrap) as admin:
+            cluster = admin.describe_cluster()["cluster_id"]
+        java = [require_java(), "-Xmx256m", "-cp", os.pathsep.join(map(str, kafka_jars()))]
+        formatting = [*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)]
+        subprocess.run(formatting, check=True, capture_output=True)
+        self.process = subprocess.Popen([*java, "kafka.Kafka", str(properties)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(20)
+
+
+def _internal_topics(admin: KafkaAdminClient) -> list[str]:
+    with suppress(KafkaError):
+        admin.describe_groups(["nobody"])
+    return list(admin.list_topics())
+
+
+def _created(admin: KafkaAdminClient, name: str, node: int) -> bool:
+    topic = NewTopic(name=name, num_partitions=-1, replication_factor=-1, replica_assignments={0: [node]})
+    try:
+        admin.create_topics([topic], timeout_ms=20_000, wait_for_metadata=True)
+    except InvalidReplicationAssignmentError:
+        return False  # A broker takes part some time after it was started.
+    return True
+
+
+@pytest.fixture
+def second(broker: LocalKafka, tmp_path: Path) -> Iterator[SecondBroker]:
+    # Offsets of groups lie on the first broker, which makes their topic when it is asked for one.
+    with KafkaAdminClient(bootstrap_servers=broker.bootstrap) as admin:
+        eventually(lambda: "__consumer_offsets" in _internal_topics(admin), "the topic of offsets", within=20)
+    beside = SecondBroker(broker, tmp_path)
+    yield beside
+    beside.kill()
+
+
+def test_a_partition_whose_broker_is_dead_keeps_nobody_else_back(broker: LocalKafka, second: SecondBroker) -> None:
+    here, there = (f"{name}-{uuid.uuid4().hex}" for name in ("here", "there"))
+    with KafkaAdminClient(bootstrap_servers=broker.bootstrap) as admin:
+        for name, node in ((here, 1), (there, 2)):
+            eventually(lambda name=name, node=node: _created(admin, name, node), f"a topic on broker {node}", within=60)
+    sinks, stop = [Collecting(), Collecting()], threading.Event()
+    threads = [threading.Thread(target=_consumer(broker, [there, here], sink).run, args=(stop,)) for sink in sinks]
+    slowest = 0.0
+    threads[0].start()
+    try:
+        for topic in (there, here):
+            _write(broker, topic, topic.encode())
+        eventually(lambda: len(sinks[0].values) == 2, "records of both", within=30)
+        second.kill()
+        threads[1].start()
+        for i in range(12):
+            _write(broker, here, b"%d" % i)
+            written = time.monotonic()
+            eventually(lambda i=i: all(b"%d" % i in sink.values for sink in sinks), f"record {i}", within=60, every=0.02)
+            slowest = max(slowest, time.monotonic() - written)
+            time.sleep(1)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(30)
+
+    assert slowest < REACH, f"{slowest:.1f} s"
+    assert not any(thread.is_alive() for thread in threads)
