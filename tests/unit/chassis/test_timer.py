@@ -6,7 +6,8 @@ import threading
 from datetime import timedelta
 
 import pytest
-from sqlalchemy.exc import OperationalError
+from psycopg.errors import UndefinedColumn
+from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from chassis.timer import Timer
@@ -61,6 +62,30 @@ def test_a_tick_that_does_not_reach_its_database_comes_again_at_the_next_interva
     Timer("t", timedelta(seconds=1), tick).run(stop)
 
     assert stop.waits == [1, 1]
+
+
+def test_while_the_database_stays_away_ticks_come_ever_more_rarely_but_at_least_every_five_seconds() -> None:
+    away = OperationalError("SELECT", {}, Exception("away"))
+    outcomes = iter([*[away] * 6, 0, 0])
+
+    def tick() -> int:
+        outcome = next(outcomes)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    stop = Stop(8)
+    Timer("t", timedelta(minutes=1), tick).run(stop)
+
+    assert stop.waits == [1, 2, 4, 5, 5, 5, 60, 60]
+
+
+def test_an_error_of_the_statement_ends_it() -> None:
+    def tick() -> int:
+        raise ProgrammingError("SELECT", {}, UndefinedColumn("nonsense"))
+
+    with pytest.raises(ProgrammingError):
+        Timer("t", timedelta(seconds=1), tick).run(Stop(2))
 
 
 def test_any_other_error_ends_it() -> None:
