@@ -51,7 +51,7 @@ def records(*values: str) -> list[ARecord]:
 def sink_of(probe: Probe) -> TransactionalSink[SqlUnitOfWork]:
     def handle(uow: SqlUnitOfWork, messages: Sequence[InMessage]) -> None:
         for message in messages:
-            if message.data.startswith(b"!slow"):
+            if message.data.endswith(b"!slow"):
                 uow.connection.execute(text("SELECT pg_sleep(60)"))
         bulk_insert(uow.connection, probe.effect, [{"what": message.data.decode()} for message in messages])
 
@@ -76,10 +76,10 @@ def test_a_message_that_times_out_again_and_again_is_a_dead_letter_and_the_other
 
 
 def test_what_stands_behind_a_slow_message_of_the_same_key_comes_after_it(probe: Probe) -> None:
-    sink_of(probe).process(records("a:1", "!slow:a", "a:2", "!slow:b"))
+    sink_of(probe).process(records("a:1", "a:!slow", "a:2", "b:1"))
 
-    assert probe.effects() == ["a:1", "a:2"]
-    assert buried(probe) == [("STATEMENT_TIMEOUT", "1"), ("STATEMENT_TIMEOUT", "3")]
+    assert probe.effects() == ["a:1", "b:1", "a:2"]
+    assert buried(probe) == [("STATEMENT_TIMEOUT", "1")]
 
 
 def test_while_a_whole_table_is_locked_nothing_is_a_dead_letter(probe: Probe) -> None:
