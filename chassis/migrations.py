@@ -21,12 +21,13 @@ from alembic import command, context, op
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from chassis.identity.tokens import SCHEMA as IDENTITY
+from chassis.sql import session_options
 from chassis.transient import LOCK_TIMEOUT as LOCK_NOT_AVAILABLE
 from chassis.transient import sqlstate_of
 
@@ -99,7 +100,9 @@ def migrate(url: str, directories: Mapping[str, Path]) -> Sequence[str]:
         MigrationFailed: One failed, or did not get its locks after several tries.
         SQLAlchemyError: The database is away, or refuses.
     """
-    engine = create_engine(url, poolclass=NullPool, connect_args={"options": f"-c lock_timeout={_milliseconds(LOCK_TIMEOUT)}"})
+    parsed = make_url(url)
+    options = session_options(parsed, {"lock_timeout": str(round(LOCK_TIMEOUT.total_seconds() * 1000))})
+    engine = create_engine(parsed, poolclass=NullPool, connect_args={"options": options})
     everything = {IDENTITY: Path(__file__).parent / "identity" / "migrations", **directories}
     with _alone(engine):
         for schema, directory in everything.items():
@@ -181,10 +184,6 @@ def _failure(engine: Engine, schema: str, directory: Path, error: Exception) -> 
     orig = getattr(error, "orig", None) or error
     problem = f"{type(orig).__name__}: {str(orig).partition(chr(10))[0]}"
     return MigrationFailed(schema, missing[-1].revision if missing else None, missing[-1].doc if missing else "", problem)
-
-
-def _milliseconds(duration: timedelta) -> int:
-    return round(duration.total_seconds() * 1000)
 
 
 def _grant_identities(connection: Connection, schema: str) -> None:
