@@ -11,9 +11,6 @@ from psycopg.types.array import ListBinaryDumper
 from psycopg.types.json import Jsonb
 from sqlalchemy import ARRAY, JSON, Connection, Table, text
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.exc import DBAPIError
-
-from chassis.transient import ends_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -95,20 +92,8 @@ def _copy(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> 
             for row in rows:
                 copy.write_row([encode(row[column]) for column, encode in encoders])
     except Error as error:
-        cut = ends_session(error) or conn.dialect.is_disconnect(error, conn.connection.driver_connection, None)  # type: ignore[arg-type]  # psycopg's is one
-        if cut:
-            conn.invalidate(error)
-            # The pool's other connections go to the same server.
-            conn.engine.dispose()
-        raise DBAPIError.instance(
-            statement,
-            None,
-            error,
-            Error,
-            hide_parameters=True,
-            connection_invalidated=cut,
-            dialect=conn.dialect,
-        ) from error
+        # As for a statement of its own: wraps the error, and drops the pool's connections if the session is of no more use.
+        conn._handle_dbapi_exception(error, statement, None, None, None)  # noqa: SLF001 - SQLAlchemy offers nothing else
 
 
 @lru_cache(maxsize=256)

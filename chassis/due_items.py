@@ -123,22 +123,23 @@ class DueItemsTick:
 
     def _act_on_each(self, ids: Sequence[str]) -> int:
         acted = 0
-        slow: list[str] = []
+        slow: dict[str, Exception] = {}
         for item in ids:
             try:
                 acted += self._items.act(1, only=item)
             except Exception as error:
-                if not ran_out_of_time(error):
-                    if is_transient(error):
+                if ran_out_of_time(error):
+                    slow[item] = error
+                    if not acted and len(slow) == _SLOW_IN_A_ROW:
                         raise
-                    self._push_back(item, error)
-                    continue
-                slow.append(item)
-                if not acted and len(slow) == _SLOW_IN_A_ROW:
+                elif is_transient(error):
                     raise
-                self._push_back(item, error)
+                else:
+                    self._push_back(item, error)
             else:
                 self._pushed_back.pop(item, None)
+        for item, reason in slow.items():
+            self._push_back(item, reason)
         return acted
 
     def _push_back(self, item: str, error: Exception) -> None:

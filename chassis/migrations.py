@@ -2,28 +2,65 @@
 
 Every service's `migrations/env.py` calls `run_environment`; `paidan db migrate` calls `migrate` for all of them as the database's owner.
 Each schema has its own version table, and its own role, which owns nothing but may work in its schema and read identities.
+
+Services run meanwhile. So each migration has a transaction of its own, and waits for a lock no longer than `LOCK_TIMEOUT`: whoever waits
+for a lock on a table makes everybody wait who comes later. A migration that does not get its lock is rolled back and tried again.
 """
 
 from __future__ import annotations
 
+import time
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from alembic import command, context, op
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, text
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
 
 from chassis.identity.tokens import SCHEMA as IDENTITY
+from chassis.sql import session_options
+from chassis.transient import LOCK_TIMEOUT as LOCK_NOT_AVAILABLE
+from chassis.transient import sqlstate_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sqlalchemy import MetaData
 
+LOCK_TIMEOUT = timedelta(seconds=3)
+_TRIES = 10
+_PAUSE = timedelta(seconds=2)
 _LOCK = 7_214_021
+_LOCK_POLL = timedelta(milliseconds=200)
 _INSTANT = sa.DateTime(timezone=True)
+
+
+class MigrationFailed(Exception):
+    """A migration failed and was rolled back; those before it are applied.
+
+    Attributes:
+        schema: Schema that it belongs to.
+        revision: Its revision; None if it failed outside of any migration.
+    """
+
+    def __init__(self, schema: str, revision: str | None, title: str, problem: str) -> None:
+        name = f"migration {revision} ({title})" if revision else "its preparation"
+        super().__init__(
+            f"schema {schema}: {name} failed: {problem}. What came before it is applied and stays. "
+            "Correct the cause and migrate again: it goes on there. An index that was to be created concurrently may be left INVALID; "
+            "drop it first, unless the migration uses `create_index_concurrently`.",
+        )
+        self.schema = schema
+        self.revision = revision
 
 
 def run_environment(schema: str, metadata: MetaData) -> None:
@@ -35,7 +72,7 @@ def run_environment(schema: str, metadata: MetaData) -> None:
         version_table_schema=schema,
         include_schemas=True,
         include_name=lambda name, kind, _parents: kind != "schema" or name == schema,
-        transaction_per_migration=False,
+        transaction_per_migration=True,
     )
     with context.begin_transaction():
         context.run_migrations()
@@ -50,7 +87,7 @@ def configuration(directory: Path, connection: Connection) -> Config:
 
 
 def migrate(url: str, directories: Mapping[str, Path]) -> Sequence[str]:
-    """Bring every schema to its newest version, in one transaction; two at once wait for each other.
+    """Bring every schema to its newest version, each migration in a transaction of its own; two at once wait for each other.
 
     Args:
         url: The database, as a user that may create schemas and roles.
@@ -58,22 +95,100 @@ def migrate(url: str, directories: Mapping[str, Path]) -> Sequence[str]:
 
     Returns:
         Names of the schemas.
+
+    Raises:
+        MigrationFailed: One failed, or did not get its locks after several tries.
+        SQLAlchemyError: The database is away, or refuses.
     """
-    engine: Engine = create_engine(url)
+    parsed = make_url(url)
+    options = session_options(parsed, {"lock_timeout": str(round(LOCK_TIMEOUT.total_seconds() * 1000))})
+    engine = create_engine(parsed, poolclass=NullPool, connect_args={"options": options})
     everything = {IDENTITY: Path(__file__).parent / "identity" / "migrations", **directories}
-    try:
-        with engine.begin() as connection:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-            for schema, directory in everything.items():
-                _prepare(connection, schema)
-                command.upgrade(configuration(directory, connection), "head")
-                _grant(connection, schema)
-            for schema in directories:
-                connection.execute(text(f"GRANT USAGE ON SCHEMA {IDENTITY} TO paidan_{schema}"))
-                connection.execute(text(f"GRANT SELECT ON ALL TABLES IN SCHEMA {IDENTITY} TO paidan_{schema}"))
-    finally:
-        engine.dispose()
+    with _alone(engine):
+        for schema, directory in everything.items():
+            _with_locks(partial(_in_transaction, engine, schema, _prepare))
+            try:
+                _with_locks(partial(_upgrade, engine, directory))
+            except Exception as error:
+                # What was applied must be of use to the services that run.
+                with suppress(DBAPIError):
+                    _in_transaction(engine, schema, _grant)
+                raise _failure(engine, schema, directory, error) from error
+            _with_locks(partial(_in_transaction, engine, schema, _grant))
+        for schema in directories:
+            _in_transaction(engine, schema, _grant_identities)
     return list(everything)
+
+
+def create_index_concurrently(name: str, table: str, columns: Sequence[Any], *, schema: str, **options: Any) -> None:  # noqa: ANN401 - as of Alembic
+    """Create an index while the table is written to; the only thing that a migration does.
+
+    It waits for all transactions that began before, in nobody's way, and as long as it takes. What an earlier try left is dropped first.
+
+    Args:
+        name: Name of the index.
+        table: Its table.
+        columns: Columns or expressions.
+        schema: Schema of the table.
+        options: Further arguments of `op.create_index`, such as `unique` and `postgresql_where`.
+    """
+    with op.get_context().autocommit_block():
+        op.execute("SET lock_timeout = 0")
+        op.drop_index(name, table, schema=schema, if_exists=True, postgresql_concurrently=True)
+        op.create_index(name, table, columns, schema=schema, postgresql_concurrently=True, **options)
+        op.execute("RESET lock_timeout")
+
+
+@contextmanager
+def _alone(engine: Engine) -> Iterator[None]:
+    """Wait until nobody else migrates this database, and keep others out.
+
+    The lock belongs to a session that is in no transaction and runs no statement, whoever waits included: `CREATE INDEX CONCURRENTLY` waits
+    for everybody who is, and would wait for ever for one who waits for its own end.
+    """
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        while not conn.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": _LOCK}):
+            time.sleep(_LOCK_POLL.total_seconds())
+        yield
+
+
+def _with_locks(step: Callable[[], None]) -> None:
+    """Take a step again while it does not get its locks, with pauses in which the services go on."""
+    for left in reversed(range(_TRIES)):
+        try:
+            step()
+        except DBAPIError as error:
+            if sqlstate_of(error) != LOCK_NOT_AVAILABLE or not left:
+                raise
+            time.sleep(_PAUSE.total_seconds())
+        else:
+            return
+
+
+def _upgrade(engine: Engine, directory: Path) -> None:
+    with engine.connect() as connection:
+        command.upgrade(configuration(directory, connection), "head")
+
+
+def _in_transaction(engine: Engine, schema: str, step: Callable[[Connection, str], None]) -> None:
+    with engine.begin() as connection:
+        step(connection, schema)
+
+
+def _failure(engine: Engine, schema: str, directory: Path, error: Exception) -> MigrationFailed:
+    """Return the failure of the migration after the one that was applied last."""
+    with engine.connect() as connection:
+        script = ScriptDirectory.from_config(configuration(directory, connection))
+        context_ = MigrationContext.configure(connection, opts={"version_table_schema": schema})
+        missing = list(script.iterate_revisions("heads", context_.get_current_heads() or "base"))
+    orig = getattr(error, "orig", None) or error
+    problem = f"{type(orig).__name__}: {str(orig).partition(chr(10))[0]}"
+    return MigrationFailed(schema, missing[-1].revision if missing else None, missing[-1].doc if missing else "", problem)
+
+
+def _grant_identities(connection: Connection, schema: str) -> None:
+    connection.execute(text(f"GRANT USAGE ON SCHEMA {IDENTITY} TO paidan_{schema}"))
+    connection.execute(text(f"GRANT SELECT ON ALL TABLES IN SCHEMA {IDENTITY} TO paidan_{schema}"))
 
 
 def _prepare(connection: Connection, schema: str) -> None:

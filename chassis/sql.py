@@ -14,9 +14,11 @@ from chassis import failpoint
 from chassis.transient import ends_session
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
     from psycopg.abc import PQGen
+    from sqlalchemy import URL
     from sqlalchemy.engine import ExceptionContext
 
     from chassis.message import OutMessage
@@ -90,8 +92,6 @@ def build_engine(url: str, *, service: str, pool_size: int = 8) -> Engine:
         "idle_in_transaction_session_timeout": _milliseconds(_IDLE_TIMEOUT),
     }
     parsed = make_url(url)
-    extra = parsed.query.get("options", "")
-    joined = " ".join([str(extra), *(f"-c {name}={value}" for name, value in options.items())]).strip()
     engine = create_engine(
         parsed,
         pool_size=pool_size,
@@ -103,7 +103,7 @@ def build_engine(url: str, *, service: str, pool_size: int = 8) -> Engine:
         json_serializer=orjson.dumps,
         json_deserializer=orjson.loads,
         connect_args={
-            "options": joined,
+            "options": session_options(parsed, options),
             "application_name": f"paidan-{service}",
             "connect_timeout": 3,
             "tcp_user_timeout": int(_milliseconds(_ANSWER_TIMEOUT)),
@@ -115,6 +115,11 @@ def build_engine(url: str, *, service: str, pool_size: int = 8) -> Engine:
     event.listen(engine, "do_connect", _connect)
     event.listen(engine, "handle_error", _discard_useless_session)
     return engine
+
+
+def session_options(url: URL, settings: Mapping[str, str]) -> str:
+    """Return the `options` of a connection that give its session these settings, beside those that the URL gives."""
+    return " ".join([str(url.query.get("options", "")), *(f"-c {name}={value}" for name, value in settings.items())]).strip()
 
 
 def _connect(_dialect: object, _record: object, arguments: Any, options: Any) -> BoundedConnection:  # noqa: ANN401 - as of the event

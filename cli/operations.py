@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from chassis.caller import Caller, Role
 from chassis.identity import tokens
+from chassis.migrations import MigrationFailed
 from chassis.outbox import Outbox
 from chassis.settings import KafkaSettings, ServiceSettings
 from chassis.sql import build_engine
@@ -106,6 +107,8 @@ def migrate() -> None:
     with errors_shown():
         try:
             schemas = migrate_all(database_url())
+        except MigrationFailed as error:
+            raise CommandError(str(error)) from error
         except SQLAlchemyError as error:
             raise CommandError("the database does not answer, or refuses", hint=type(error).__name__) from error
     console.print(f"schemas up to date: {', '.join(schemas)}")

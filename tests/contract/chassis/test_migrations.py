@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from sqlalchemy import CheckConstraint, create_engine, inspect, text
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from chassis.identity import tokens
-from chassis.migrations import configuration, migrate
+from chassis.migrations import LOCK_TIMEOUT, MigrationFailed, configuration, migrate
 from chassis.sql import build_engine
 from services.intake.adapters import tables
 
@@ -130,24 +131,174 @@ def test_two_who_migrate_at_once_wait_for_each_other(empty_database: str) -> Non
     assert answers == [["identity", "intake"]] * 2
 
 
-def test_a_migration_that_fails_leaves_nothing_behind(empty_database: str, tmp_path: Path) -> None:
-    broken = tmp_path / "migrations"
-    (broken / "versions").mkdir(parents=True)
-    (broken / "env.py").write_text((INTAKE / "env.py").read_text())
-    (broken / "versions" / "0001.py").write_text(
-        "from alembic import op\n"
-        "revision, down_revision = '1', None\n"
-        "def upgrade():\n"
-        "    op.execute('CREATE TABLE intake.half (x int)')\n"
-        "    op.execute('SELECT nonsense')\n",
+@dataclass(frozen=True)
+class Migrations:
+    """A service's migrations, written by the test."""
+
+    directory: Path
+
+    def add(self, revision: str, *statements: str, after: str | None = None, imports: str = "") -> None:
+        body = "".join(f"    {statement}\n" for statement in statements)
+        (self.directory / "versions" / f"{revision}.py").write_text(
+            f'"""Step {revision}."""\nfrom alembic import op\n{imports}\nrevision, down_revision = {revision!r}, {after!r}\n'
+            f"def upgrade():\n{body}",
+        )
+
+    def migrate(self, url: str) -> None:
+        migrate(url, {"intake": self.directory})
+
+
+@pytest.fixture
+def migrations(tmp_path: Path) -> Migrations:
+    directory = tmp_path / "migrations"
+    (directory / "versions").mkdir(parents=True)
+    (directory / "env.py").write_text((INTAKE / "env.py").read_text())
+    made = Migrations(directory)
+    made.add("1", "op.execute('CREATE TABLE intake.entry (x int)')")
+    return made
+
+
+@pytest.fixture
+def owner(empty_database: str) -> Iterator[Engine]:
+    engine = create_engine(empty_database)
+    yield engine
+    engine.dispose()
+
+
+def revision_of(engine: Engine) -> str | None:
+    with engine.connect() as conn:
+        revision: str | None = conn.scalar(text("SELECT version_num FROM intake.alembic_version"))
+    return revision
+
+
+def indexes(engine: Engine) -> dict[str, bool]:
+    """Return the names of the indexes of `intake.entry`, and whether each is valid."""
+    with engine.connect() as conn:
+        rows = conn.execute(
+            text("SELECT indexrelid::regclass::text AS name, indisvalid FROM pg_index WHERE indrelid = 'intake.entry'::regclass"),
+        ).all()
+    return {row.name: row.indisvalid for row in rows}
+
+
+def test_a_migration_that_fails_leaves_those_before_it_applied_and_nothing_of_its_own(
+    empty_database: str, migrations: Migrations, owner: Engine
+) -> None:
+    migrations.add("2", "op.execute('CREATE TABLE intake.half (x int)')", "op.execute('SELECT nonsense')", after="1")
+
+    with pytest.raises(MigrationFailed, match=r"schema intake: migration 2 \(Step 2\.\) failed: UndefinedColumn.*migrate again") as failed:
+        migrations.migrate(empty_database)
+
+    assert (failed.value.schema, failed.value.revision) == ("intake", "2")
+    assert revision_of(owner) == "1"
+    assert set(inspect(owner).get_table_names("intake")) == {"alembic_version", "entry"}
+    with owner.connect() as conn:
+        assert conn.scalar(text("SELECT has_table_privilege('paidan_intake', 'intake.entry', 'INSERT')"))
+
+
+def test_after_the_cause_is_corrected_migrating_goes_on_where_it_failed(empty_database: str, migrations: Migrations, owner: Engine) -> None:
+    migrations.add("2", "op.execute('SELECT nonsense')", after="1")
+    with pytest.raises(MigrationFailed):
+        migrations.migrate(empty_database)
+
+    migrations.add("2", "op.execute('CREATE TABLE intake.more (x int)')", after="1")
+    migrations.migrate(empty_database)
+
+    assert revision_of(owner) == "2"
+    assert "more" in inspect(owner).get_table_names("intake")
+
+
+CONCURRENTLY = (
+    "with op.get_context().autocommit_block():",
+    "    op.create_index('entry_x', 'entry', ['x'], schema='intake', postgresql_concurrently=True)",
+)
+
+
+def test_an_index_is_created_concurrently_by_two_who_migrate_at_once(empty_database: str, migrations: Migrations, owner: Engine) -> None:
+    migrations.add("2", *CONCURRENTLY, after="1")
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: migrations.migrate(empty_database), range(2)))
+
+    assert indexes(owner) == {"intake.entry_x": True}
+    assert revision_of(owner) == "2"
+
+
+def test_an_index_that_an_earlier_try_left_invalid_is_created_anew(empty_database: str, migrations: Migrations, owner: Engine) -> None:
+    migrations.migrate(empty_database)
+    with owner.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        conn.execute(text("INSERT INTO intake.entry VALUES (1), (1)"))
+        with pytest.raises(IntegrityError):
+            conn.execute(text("CREATE UNIQUE INDEX CONCURRENTLY entry_x ON intake.entry (x)"))
+        left = indexes(owner)
+        conn.execute(text("DELETE FROM intake.entry"))
+    migrations.add(
+        "2",
+        "create_index_concurrently('entry_x', 'entry', ['x'], schema='intake', unique=True)",
+        after="1",
+        imports="from chassis.migrations import create_index_concurrently\n",
     )
 
-    with pytest.raises(ProgrammingError):
-        migrate(empty_database, {"intake": broken})
+    migrations.migrate(empty_database)
 
-    engine = create_engine(empty_database)
-    assert not {"intake", "identity"} & set(inspect(engine).get_schema_names())
-    engine.dispose()
+    assert left == {"intake.entry_x": False}
+    assert indexes(owner) == {"intake.entry_x": True}
+
+
+def test_an_index_created_concurrently_waits_for_a_long_transaction_without_holding_up_writers(
+    empty_database: str, migrations: Migrations, owner: Engine
+) -> None:
+    migrations.migrate(empty_database)
+    migrations.add(
+        "2",
+        "create_index_concurrently('entry_x', 'entry', ['x'], schema='intake')",
+        after="1",
+        imports="from chassis.migrations import create_index_concurrently\n",
+    )
+
+    with ThreadPoolExecutor(1) as pool, owner.connect() as long:
+        long.execute(text("INSERT INTO intake.entry VALUES (1)"))
+        migrating = pool.submit(migrations.migrate, empty_database)
+        until_waiting(owner)
+        time.sleep(LOCK_TIMEOUT.total_seconds() + 0.5)
+        with owner.begin() as conn:
+            conn.execute(text("SET LOCAL lock_timeout = '1s'"))
+            conn.execute(text("INSERT INTO intake.entry VALUES (2)"))
+        waited = not migrating.done()
+        long.commit()
+        migrating.result(20)
+
+    assert waited
+    assert indexes(owner) == {"intake.entry_x": True}
+
+
+def test_a_migration_that_does_not_get_its_lock_lets_the_others_go_on_and_is_tried_again(
+    empty_database: str, migrations: Migrations, owner: Engine
+) -> None:
+    migrations.migrate(empty_database)
+    migrations.add("2", "op.execute('ALTER TABLE intake.entry ADD COLUMN y int')", after="1")
+
+    with ThreadPoolExecutor(1) as pool, owner.connect() as long:
+        long.execute(text("SELECT * FROM intake.entry"))
+        migrating = pool.submit(migrations.migrate, empty_database)
+        until_waiting(owner)
+        began = time.monotonic()
+        with owner.begin() as conn:
+            conn.execute(text("INSERT INTO intake.entry VALUES (2)"))
+        held_up = time.monotonic() - began
+        long.rollback()
+        migrating.result(20)
+
+    assert held_up < LOCK_TIMEOUT.total_seconds() + 1
+    assert revision_of(owner) == "2"
+
+
+def until_waiting(engine: Engine) -> None:
+    """Wait until some session waits for a lock."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        end = time.monotonic() + 20
+        while not conn.scalar(text("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")):
+            assert time.monotonic() < end, "nobody waits"
+            time.sleep(0.02)
 
 
 @pytest.fixture

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
-from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
+from psycopg.errors import ReadOnlySqlTransaction
+from sqlalchemy.exc import IntegrityError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from chassis import gate, rich_error
@@ -180,6 +182,50 @@ def test_a_call_whose_deadline_is_over_is_not_taken_up(answer: Answer) -> None:
 
     assert (status.code, reason(status)) == (grpc.StatusCode.DEADLINE_EXCEEDED, "paidan/DEADLINE_OVER")
     assert answer.count("DEADLINE_EXCEEDED") == 1
+
+
+def test_a_method_that_does_not_answer_in_time_is_unavailable_before_its_caller_gives_up(answer: Answer) -> None:
+    released = threading.Event()
+
+    began = time.monotonic()
+    status = answer.unary(lambda *_: released.wait(5), Context(remaining=1))
+    took = time.monotonic() - began
+    released.set()
+
+    assert (status.code, reason(status)) == (grpc.StatusCode.UNAVAILABLE, "paidan/STORE_UNAVAILABLE")
+    assert took < 1
+    assert answer.count("UNAVAILABLE") == 1
+
+
+def test_a_coroutine_that_does_not_answer_in_time_is_unavailable_too_and_is_cancelled(answer: Answer) -> None:
+    cancelled = []
+
+    async def do(_request: str, _context: object) -> None:
+        try:
+            await asyncio.sleep(5)
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    status = answer.unary(do, Context(remaining=0.2))
+
+    assert (status.code, reason(status)) == (grpc.StatusCode.UNAVAILABLE, "paidan/STORE_UNAVAILABLE")
+    assert cancelled == [True]
+
+
+def test_what_is_unavailable_always_says_when_to_come_back() -> None:
+    _, retry = details(rich_error._rich(Refusal(RefusalKind.UNAVAILABLE, "REASON", ""), "probe.paidan"))
+
+    assert retry.retry_delay.ToTimedelta() == timedelta(seconds=1)
+
+
+def test_a_database_that_turned_read_only_is_unavailable(answer: Answer) -> None:
+    def do(_request: str, _context: object) -> None:
+        raise InternalError("INSERT", {}, ReadOnlySqlTransaction("secret"))
+
+    status = answer.unary(do, Context())
+
+    assert (status.code, reason(status)) == (grpc.StatusCode.UNAVAILABLE, "paidan/STORE_UNAVAILABLE")
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,13 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
+import psycopg
 import pytest
+from psycopg import errors
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from chassis.group_commit import GroupCommit
+from chassis.transient import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -159,6 +163,77 @@ def test_a_command_whose_caller_has_gone_before_its_group_begins_is_not_carried_
 
     assert answers == [2, 6]
     assert store.groups == [[1], [3]]
+
+
+def test_a_command_whose_caller_has_gone_leaves_the_queue_at_once() -> None:
+    group = grouping(lambda commands: commands)
+    futures = [group.submit(command) for command in range(1000)]
+
+    for future in futures[1:]:
+        future.cancel()
+
+    assert len(group._queue) == 1
+
+
+def of_database(kind: type[psycopg.Error]) -> DBAPIError:
+    error = DBAPIError.instance("INSERT", None, kind("detail"), psycopg.Error)
+    assert isinstance(error, DBAPIError)
+    return error
+
+
+class Failing:
+    """Raises an error as long as there is one; notes the groups."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error: Exception | None = error
+        self.groups: list[list[int]] = []
+
+    def __call__(self, commands: Sequence[int]) -> Sequence[int]:
+        self.groups.append(list(commands))
+        if self.error is not None:
+            raise self.error
+        return commands
+
+
+@pytest.mark.parametrize("kind", [errors.ReadOnlySqlTransaction, errors.CannotConnectNow, psycopg.OperationalError])
+def test_while_the_database_is_away_all_who_wait_are_told_so_and_nobody_is_tried_alone(kind: type[psycopg.Error]) -> None:
+    carrier = Failing(of_database(kind))
+    group, stop = grouping(carrier, most=64), threading.Event()
+    futures = [group.submit(command) for command in range(200)]
+    stop.set()
+
+    group.run(stop)
+
+    outcomes = [future.exception(0) for future in futures]
+    assert {type(outcome) for outcome in outcomes} == {StoreUnavailable}
+    assert len({id(outcome) for outcome in outcomes}) == 200
+    assert carrier.groups == [list(range(64))] * 2
+
+
+def test_a_connection_that_a_restart_left_dead_costs_nobody_an_answer() -> None:
+    carrier = Failing(of_database(psycopg.OperationalError))
+
+    def carry_out(commands: Sequence[int]) -> Sequence[int]:
+        try:
+            return carrier(commands)
+        finally:
+            carrier.error = None
+
+    with running(grouping(carry_out)) as submit:
+        assert submit(7) == 7
+    assert carrier.groups == [[7], [7]]
+
+
+def test_a_database_that_is_slow_for_all_is_not_asked_for_every_command_alone() -> None:
+    carrier = Failing(of_database(errors.QueryCanceled))
+    group, stop = grouping(carrier, most=64), threading.Event()
+    futures = [group.submit(command) for command in range(64)]
+    stop.set()
+
+    group.run(stop)
+
+    assert {type(future.exception(0)) for future in futures} <= {StoreUnavailable, OperationalError}
+    assert carrier.groups == [list(range(64)), [0], [1]]
 
 
 def test_a_caller_that_goes_while_its_group_is_under_way_disturbs_nobody() -> None:

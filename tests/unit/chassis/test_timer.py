@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy.exc import OperationalError
+from psycopg.errors import UndefinedColumn
+from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from chassis.timer import Timer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Stop(threading.Event):
@@ -25,6 +30,19 @@ class Stop(threading.Event):
         if len(self.waits) == self._after:
             self.set()
         return self.is_set()
+
+
+def ticks(*outcomes: int | Exception) -> Callable[[], int]:
+    """A tick that returns or raises one outcome after the other."""
+    left = iter(outcomes)
+
+    def tick() -> int:
+        outcome = next(left)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    return tick
 
 
 def test_it_ticks_once_an_interval() -> None:
@@ -49,18 +67,26 @@ def test_while_a_tick_finds_work_the_next_comes_at_once() -> None:
 
 @pytest.mark.parametrize("error", [OperationalError("SELECT", {}, Exception("away")), PoolTimeout("no connection")])
 def test_a_tick_that_does_not_reach_its_database_comes_again_at_the_next_interval(error: Exception) -> None:
-    outcomes = iter([error, 0])
-
-    def tick() -> int:
-        outcome = next(outcomes)
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
-
     stop = Stop(2)
-    Timer("t", timedelta(seconds=1), tick).run(stop)
+    Timer("t", timedelta(seconds=1), ticks(error, 0)).run(stop)
 
     assert stop.waits == [1, 1]
+
+
+def test_while_the_database_stays_away_ticks_come_ever_more_rarely_but_at_least_every_five_seconds() -> None:
+    away = OperationalError("SELECT", {}, Exception("away"))
+    stop = Stop(8)
+    Timer("t", timedelta(minutes=1), ticks(*[away] * 6, 0, 0)).run(stop)
+
+    assert stop.waits == [1, 2, 4, 5, 5, 5, 60, 60]
+
+
+def test_an_error_of_the_statement_ends_it() -> None:
+    def tick() -> int:
+        raise ProgrammingError("SELECT", {}, UndefinedColumn("nonsense"))
+
+    with pytest.raises(ProgrammingError):
+        Timer("t", timedelta(seconds=1), tick).run(Stop(2))
 
 
 def test_any_other_error_ends_it() -> None:

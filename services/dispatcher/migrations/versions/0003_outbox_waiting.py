@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from chassis.migrations import create_outbox_indexes, drop_outbox_indexes
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 SCHEMA = "dispatcher"
 
