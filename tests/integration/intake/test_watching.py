@@ -344,7 +344,7 @@ def test_a_revoked_token_ends_its_streams_within_the_cache_lifetime_and_they_get
 
         assert (answer.code, answer.reason, answer.domain) == (grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED", "paidan")
         assert took < LIFETIME.total_seconds() + 0.7
-        assert next(watch, None) is None
+        assert refusal(lambda: next(watch)) == answer
         assert next(unharmed).change.version == 2
         assert TicketId(ticket.ticket_id) not in door.hub._watchers
 
