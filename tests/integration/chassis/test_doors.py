@@ -224,9 +224,14 @@ def test_reflection_answers_bytes_that_are_no_request_alike(doors: Mapping[str, 
 def test_every_string_of_every_request_is_bounded_and_the_refusal_is_small(doors: Mapping[str, Door]) -> None:
     for place in places(is_string):
         for value in ("ab\x00c", "工" * 20_000, "\x00" * 300_000):
-            answer = _refused(doors, place, place.request(value))
+            request: Any = place.request(value)
+            if place.method.name == "Return":
+                request.reason = 1  # without it nothing else is looked at
 
-            assert (answer.code, answer.fields) == (grpc.StatusCode.INVALID_ARGUMENT, (place.path,)), str(place)
+            answer = _refused(doors, place, request)
+
+            assert answer.code is grpc.StatusCode.INVALID_ARGUMENT, str(place)
+            assert place.path in answer.fields, str(place)
             assert answer.bytes_sent < MOST_BYTES, str(place)
 
 
