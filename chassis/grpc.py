@@ -35,6 +35,7 @@ SERVER_OPTIONS = (
     ("grpc.max_metadata_size", 16 * 1024),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),  # 60 s by default, which would outlast the keepalive's own timeout
     # Clients may ping every 5 s, also without a call; 1 s is for what the way there varies by.
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 4_000),
     ("grpc.keepalive_permit_without_calls", 1),

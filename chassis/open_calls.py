@@ -121,19 +121,19 @@ class TokenWatch:
 
     async def _check(self, token: str, caller: Caller) -> None:
         loop = asyncio.get_running_loop()
-        believed_until = loop.time() + self._believed
+        checked = loop.time()
         while True:
             await asyncio.sleep(max(self._authenticator.fresh_for(token), _LEAST_PAUSE_SECONDS))
             try:
-                async with asyncio.timeout_at(max(believed_until, loop.time() + _RETRY_SECONDS)):
+                async with asyncio.timeout_at(max(checked + self._believed, loop.time() + _RETRY_SECONDS)):
                     found = await self._authenticate(token)
             except Exception as error:  # noqa: BLE001 - whatever keeps the answer away, it is bounded by `believed`
                 log.warning("stream_token_unchecked", error=type(error).__name__)
-                if loop.time() >= believed_until:
+                if loop.time() >= checked + self._believed:
                     self._end(token, unavailable())
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
-            believed_until = loop.time() + self._believed
+            checked = loop.time()
             if found != caller:
                 self._end(token, unauthenticated())
 

@@ -34,11 +34,13 @@ class Limit:
     Attributes:
         characters: Longest string, in characters as sent; 0 if the field is no string.
         items: Longest list; 0 if the field is no list.
+        domain_checked: True if the domain looks for NUL itself, and so names it together with all that is wrong with a form.
         reason: Reason of the refusal.
     """
 
     characters: int = 0
     items: int = 0
+    domain_checked: bool = False
     reason: str = "INVALID_FIELD"
 
 
@@ -155,7 +157,7 @@ def _check_value(field: _Field, value: object, where: str) -> Iterator[tuple[str
         if len(value) > field.limit.characters:
             description = f"has {len(value)} characters, at most {field.limit.characters} are allowed"
             yield field.limit.reason, Violation(where, description)
-        elif (index := value.find("\x00")) >= 0:
+        elif not field.limit.domain_checked and (index := value.find("\x00")) >= 0:
             yield field.limit.reason, Violation(where, f"holds the character U+0000 at position {index + 1}, which is not allowed")
 
 

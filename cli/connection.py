@@ -38,6 +38,7 @@ _CHANNEL_OPTIONS = (
     # A server that is gone without a word is noticed within 15 s, also by a stream that has no deadline.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),  # 60 s by default, which would outlast the keepalive's own timeout
     # One attempt to connect; without it the library gives a server that accepts and never answers 20 s.
     ("grpc.min_reconnect_backoff_ms", 5_000),
 )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _CODE = Limit(characters=2 * MAX_CODE)
-_NOTE = Limit(characters=2 * MAX_NOTE)
+_NOTE = Limit(characters=2 * MAX_NOTE, domain_checked=True)
 
 LIMITS: Mapping[str, Limit] = {
     "GetDispatchRequest.ticket_id": _CODE,
@@ -34,16 +34,16 @@ LIMITS: Mapping[str, Limit] = {
     "ReportProgressRequest.ticket_id": _CODE,
     "ReportProgressRequest.note": _NOTE,
     "ResolveRequest.ticket_id": _CODE,
-    "ResolveRequest.resolution": Limit(characters=2 * MAX_RESOLUTION),
-    "ResolveRequest.attachment_refs": Limit(characters=2 * MAX_REF, items=2 * MAX_REFS),
+    "ResolveRequest.resolution": Limit(characters=2 * MAX_RESOLUTION, domain_checked=True),
+    "ResolveRequest.attachment_refs": Limit(characters=2 * MAX_REF, items=2 * MAX_REFS, domain_checked=True),
     "ListTriageRequest.page_token": PAGE_TOKEN,
     "DecideTriageRequest.ticket_id": _CODE,
     "TriageAssignment.unit": _CODE,
-    "TriageAssignment.co_handler_units": Limit(characters=2 * MAX_CODE, items=2 * MAX_CO_HANDLERS),
+    "TriageAssignment.co_handler_units": Limit(characters=2 * MAX_CODE, items=2 * MAX_CO_HANDLERS, domain_checked=True),
     "TriageAssignment.class_code": _CODE,
     "TriageAssignment.note": _NOTE,
     "TriageDecline.reason": _NOTE,
-    "TriageDecline.right_channel": Limit(characters=2 * MAX_CHANNEL),
+    "TriageDecline.right_channel": Limit(characters=2 * MAX_CHANNEL, domain_checked=True),
     "TransferRequest.ticket_id": _CODE,
     "TransferRequest.unit": _CODE,
     "TransferRequest.reason": _NOTE,

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _ID = Limit(characters=2 * MAX_ID)
-_NOTE = Limit(characters=2 * MAX_NOTE)
-_TEXT = Limit(characters=2 * MAX_TEXT)
+_NOTE = Limit(characters=2 * MAX_NOTE, domain_checked=True)
+_TEXT = Limit(characters=2 * MAX_TEXT, domain_checked=True)
 
 LIMITS: Mapping[str, Limit] = {
     "SubmitTicketRequest.request_id": _ID,
     "SubmitTicketRequest.text": _TEXT,
     "SubmitTicketRequest.district_code": _ID,
     "Enterprise.uscc": _ID,
-    "Enterprise.name": Limit(characters=2 * MAX_NAME),
-    "Contact.name": Limit(characters=2 * MAX_PERSON),
-    "Contact.phone": Limit(characters=2 * MAX_PHONE),
+    "Enterprise.name": Limit(characters=2 * MAX_NAME, domain_checked=True),
+    "Contact.name": Limit(characters=2 * MAX_PERSON, domain_checked=True),
+    "Contact.phone": Limit(characters=2 * MAX_PHONE, domain_checked=True),
     "GetTicketRequest.ticket_id": _ID,
     "ListTicketsRequest.uscc": _ID,
     "ListTicketsRequest.states": Limit(items=100),
@@ -35,7 +35,7 @@ LIMITS: Mapping[str, Limit] = {
     "SupplementTicketRequest.ticket_id": _ID,
     "SupplementTicketRequest.request_id": _ID,
     "SupplementTicketRequest.text": _TEXT,
-    "SupplementTicketRequest.attachment_refs": Limit(characters=2 * MAX_ATTACHMENT_REF, items=2 * MAX_ATTACHMENTS),
+    "SupplementTicketRequest.attachment_refs": Limit(characters=2 * MAX_ATTACHMENT_REF, items=2 * MAX_ATTACHMENTS, domain_checked=True),
     "WithdrawTicketRequest.ticket_id": _ID,
     "WithdrawTicketRequest.reason": _NOTE,
     "RateTicketRequest.ticket_id": _ID,

@@ -136,9 +136,9 @@ def test_a_method_that_is_none_is_unimplemented(door: Door) -> None:
 def test_bytes_that_are_no_request_break_that_call_alone(door: Door, portal: Client) -> None:
     call = door.channel.unary_unary(f"/{SERVICE}/SubmitTicket", request_serializer=bytes, response_deserializer=bytes)
 
-    with pytest.raises(grpc.RpcError):
-        call(b"\xff\xff\xff", metadata=portal.metadata, timeout=PATIENCE_SECONDS)
+    answer = refusal(lambda: call(b"\xff\xff\xff", metadata=portal.metadata, timeout=PATIENCE_SECONDS))
 
+    assert (answer.code, answer.reason, answer.domain) == (grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_REQUEST", "paidan")
     assert portal.submit().version == 1
 
 
@@ -236,6 +236,31 @@ def test_an_open_watch_outlives_an_absence_of_the_database(own_store: Store) -> 
         assert [message.change.kind for message in watch] == ["withdrawn"]
 
 
+def test_while_its_token_cannot_be_checked_a_watch_stays_open_for_a_time_and_then_is_told_to_resume(own_store: Store) -> None:
+    store = own_store
+    with open_door(store, token_cache_lifetime=timedelta(milliseconds=200)) as door:
+        portal = door.portal()
+        ticket = portal.submit()
+        watch = portal.watch(ticket.ticket_id)
+        next(watch)
+        door.server._gate._tokens._believed = 3.0
+
+        with _database_away(store):
+            time.sleep(1.5)
+        _eventually(lambda: _is_up(portal, ticket))
+        store.bring(ticket.ticket_id, TicketState.ACCEPTED)
+        kept = next(watch).change.version
+        time.sleep(1.3)  # the next check comes within 1 s
+        with _database_away(store):
+            begun = time.monotonic()
+            answer = refusal(lambda: list(watch))
+            took = time.monotonic() - begun
+
+        assert kept == 2
+        assert (answer.code, answer.reason, answer.retry_seconds) == (grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE", 1.0)
+        assert 2 < took < 6
+
+
 def test_a_fault_of_ours_is_answered_with_a_trace_id_and_nothing_of_the_fault(
     door: Door, portal: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -287,7 +312,7 @@ def test_calls_are_counted_by_method_and_code(store: Store) -> None:
         assert door.count("paidan_intake_tickets_submitted_total", portal=portal.caller.subject, channel="APP") == 2
 
 
-def test_on_stop_health_turns_first_then_calls_in_hand_end_and_streams_are_cut_off(store: Store, gate: Gate) -> None:
+def test_on_stop_health_turns_first_then_calls_in_hand_end_and_streams_are_told_to_resume(store: Store, gate: Gate) -> None:
     with open_door(store) as door, ThreadPoolExecutor(2) as pool:
         door.server._drain_notice = timedelta(seconds=1)
         door.server._drain_grace = timedelta(seconds=3)
@@ -305,15 +330,28 @@ def test_on_stop_health_turns_first_then_calls_in_hand_end_and_streams_are_cut_o
             late = portal.submit()
             gate.opened.set()
             finished = held.result(PATIENCE_SECONDS).ticket
-            with pytest.raises(grpc.RpcError) as cut:
-                list(watch)
+            cut = refusal(lambda: list(watch))
         door.thread.join(PATIENCE_SECONDS)
 
         assert late.version == 1
         assert finished == ticket
-        assert cut.value.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+        assert (cut.code, cut.reason, cut.domain, cut.retry_seconds) == (grpc.StatusCode.UNAVAILABLE, "STOPPING", "paidan", 1.0)
         assert not door.thread.is_alive()
         assert TicketId(ticket.ticket_id) not in door.hub._watchers
+
+
+def test_a_call_that_outlasts_the_grace_of_a_stop_is_told_to_repeat(store: Store, gate: Gate) -> None:
+    with open_door(store) as door, ThreadPoolExecutor(1) as pool:
+        portal = door.portal()
+        ticket = portal.submit()
+        held = pool.submit(lambda: refusal(lambda: portal.GetTicket(ticket_id=ticket.ticket_id)))
+        gate.wait_for(1)
+
+        door.stop.set()
+        answer = held.result(PATIENCE_SECONDS)
+        gate.opened.set()
+
+        assert (answer.code, answer.reason, answer.retry_seconds) == (grpc.StatusCode.UNAVAILABLE, "STOPPING", 1.0)
 
 
 def test_an_address_that_is_taken_is_told_in_one_line(door: Door, store: Store) -> None:

@@ -213,7 +213,7 @@ def test_five_thousand_characters_are_taken_also_if_each_is_an_emoji(portal: Cli
         ("长" * 5001, "has 5001 characters, at most 5000"),
         ("被\x00截断", "U+0000"),
         ("a\x1bb", "U+001B"),
-        ("a\x85b", "U+0085"),
+        ("a\x84b", "U+0084 at position 2"),
         ("从右\u202e到左", "U+202E"),
         ("孤\u2066立", "U+2066"),
     ],

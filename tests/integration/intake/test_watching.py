@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 
+from chassis.caller import Caller, Role
+from chassis.identity.tokens import Authenticator, issue, revoke
 from paidan.intake.v1 import ticket_pb2
 from services.intake.application.follow_dispatch import Declined, Resolved
 from services.intake.domain.types import TicketId, TicketState
-from tests.integration.intake.harness import PATIENCE_SECONDS, Store, open_door, read_answer, refusal
+from tests.integration.intake.harness import PATIENCE_SECONDS, Client, Store, open_door, read_answer, refusal
 from tests.unit.intake.builders import act
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from tests.integration.intake.harness import Client, Door
+    from tests.integration.intake.harness import Door
 
 
 def versions(messages: Iterable[Any]) -> list[int]:
@@ -309,3 +311,72 @@ def test_an_unknown_ticket_cannot_be_watched(portal: Client) -> None:
     answer = refusal(lambda: next(portal.watch("00000000-0000-7000-8000-000000000000")))
 
     assert (answer.code, answer.reason) == (grpc.StatusCode.NOT_FOUND, "TICKET_NOT_FOUND")
+
+
+@pytest.mark.parametrize("after", [2, 1000, 2**63 - 1])
+def test_a_watch_after_a_version_that_the_ticket_has_not_reached_is_refused_with_the_present_one(portal: Client, after: int) -> None:
+    ticket = portal.submit()
+
+    answer = refusal(lambda: next(portal.watch(ticket.ticket_id, after=after)))
+
+    assert (answer.code, answer.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "VERSION_AHEAD")
+    assert answer.metadata == {"present_version": "1"}
+
+
+LIFETIME = timedelta(seconds=1)
+
+
+def test_a_revoked_token_ends_its_streams_within_the_cache_lifetime_and_they_get_nothing_after(store: Store) -> None:
+    with open_door(store, token_cache_lifetime=LIFETIME) as door:
+        portal, other = door.portal(), door.portal()
+        ticket, others = portal.submit(), other.submit()
+        watch, unharmed = portal.watch(ticket.ticket_id), other.watch(others.ticket_id)
+        take(watch, 1)
+        take(unharmed, 1)
+
+        with store.admin.begin() as conn:
+            assert revoke(conn, str(portal.token).split("_")[1], now=datetime.now(UTC))
+        revoked = time.monotonic()
+        answer = refusal(lambda: list(watch))
+        took = time.monotonic() - revoked
+        store.bring(ticket.ticket_id, TicketState.ACCEPTED)
+        store.bring(others.ticket_id, TicketState.ACCEPTED)
+
+        assert (answer.code, answer.reason, answer.domain) == (grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED", "paidan")
+        assert took < LIFETIME.total_seconds() + 0.7
+        assert refusal(lambda: next(watch)) == answer
+        assert next(unharmed).change.version == 2
+        assert TicketId(ticket.ticket_id) not in door.hub._watchers
+
+
+def test_a_token_that_expires_ends_its_streams(store: Store) -> None:
+    with open_door(store, token_cache_lifetime=LIFETIME / 4) as door:
+        ticket = door.portal().submit()
+        with store.admin.begin() as conn:
+            token = issue(conn, Caller(Role.DESK, "desk-1"), expire_time=datetime.now(UTC) + LIFETIME).token
+        begun = time.monotonic()
+
+        answer = refusal(lambda: list(Client(door.channel, token).watch(ticket.ticket_id)))
+
+        assert (answer.code, answer.reason) == (grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED")
+        assert 0.5 < time.monotonic() - begun < 2 * LIFETIME.total_seconds()
+
+
+def test_however_many_streams_a_token_has_it_is_looked_up_once_per_cache_lifetime(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    look_up = Authenticator._look_up
+    monkeypatch.setattr(Authenticator, "_look_up", lambda self, token: asked.append(token) or look_up(self, token))
+    with open_door(store, token_cache_lifetime=LIFETIME / 2) as door:
+        portal = door.portal()
+        watches = [portal.watch(portal.submit().ticket_id) for _ in range(60)]
+        for watch in watches:
+            take(watch, 1)
+        before = len(asked)
+
+        time.sleep(2 * LIFETIME.total_seconds())
+        during = len(asked) - before
+        for watch in watches:
+            watch.cancel()
+        eventually(lambda: not door.server._gate._tokens._checks)
+
+        assert 2 <= during <= 6
