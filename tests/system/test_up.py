@@ -95,7 +95,7 @@ def test_kafka_postgresql_and_a_service_come_back_after_sigkill_and_nothing_is_l
         eventually(lambda: all(f"{name} is ready again" in up.said() for name in ports), up.said)
 
         paidan = Paidan()
-        assert paidan.dispatched(paidan.submit(PLANNING))["assignedUnit"]
+        assert paidan.dispatched(paidan.submit(PLANNING))["leadUnit"]
         assert all(f"{name} was ended by SIGKILL: starting it again" in up.said() for name in ports)
         assert {_listener(port).pid for port in ports.values()}.isdisjoint(victim.pid for victim in victims.values())
         children = psutil.Process(up.process.pid).children(recursive=True)
