@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import signal
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from chassis.caller import Caller, Role
-from cli.connection import LOCAL_PORTAL, Connection, connection_file, issue_tokens
+from cli.connection import LOCAL_PORTAL, VARIABLE, Connection, connection_file, issue_tokens
 from cli.output import CommandError, console, errors_shown
-from deploy.local.errors import LocalPartError
+from deploy.local.errors import InUseError, LocalPartError, PortsTakenError
+from deploy.local.lock import DirectoryLock
 from deploy.local.stack import LocalStack, open_stack
+from deploy.local.supervisor import supervised
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +31,8 @@ PORTS = {
     "dispatcher": (50053, 50153, 9466),
     "sla": (50054, 50154, 9467),
 }
+_LONG_SECONDS = 3600
+_ELSEWHERE = f"{VARIABLE}=FILE paidan up --free-ports --data-dir DIRECTORY"
 _CALLERS = [Caller(Role.PORTAL, LOCAL_PORTAL), Caller(Role.DESK, "municipal"), Caller(Role.OPERATOR, "local")]
 
 
@@ -38,8 +43,13 @@ def up(
 ) -> None:
     """启动全部并保持运行。 Start Kafka, PostgreSQL and the four services, print where they are, and stay until Ctrl-C."""
     ports = None if free_ports else PORTS
-    with errors_shown(), stack_errors(), ended_by_signals(), open_stack(data_dir, on_progress=progress, ports=ports) as stack:
-        path = connection_file()
+    with (
+        errors_shown(),
+        stack_errors(),
+        ended_by_signals(),
+        _own_connection_file() as path,
+        open_stack(data_dir, on_progress=progress, ports=ports) as stack,
+    ):
         make_connection(stack).save(path)
         try:
             _print_addresses(stack, path)
@@ -50,7 +60,7 @@ def up(
 
 def progress(line: str) -> None:
     """Print one thing that happened."""
-    console.print(f"[dim]· {line}[/]")
+    console.print(f"[dim]· {escape(line)}[/]")
 
 
 def make_connection(stack: LocalStack, callers: list[Caller] = _CALLERS) -> Connection:
@@ -69,8 +79,27 @@ def stack_errors() -> Iterator[None]:
     """Turn what keeps the stack from starting into a message."""
     try:
         yield
+    except (InUseError, PortsTakenError) as error:
+        raise CommandError(str(error), hint=f"start it elsewhere: {_ELSEWHERE}") from error
     except LocalPartError as error:
         raise CommandError(str(error)) from error
+
+
+@contextmanager
+def _own_connection_file() -> Iterator[Path]:
+    """Reserve the connection file for this run.
+
+    Raises:
+        CommandError: Another run has it.
+    """
+    path = connection_file().absolute()
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(DirectoryLock(path.parent, f".{path.name}.lock").held())
+        except InUseError as error:
+            message = f"another `paidan up` runs as process {error.holder}; it owns {path}"
+            raise CommandError(message, hint=f"stop it, or start this one beside it: {_ELSEWHERE}") from error
+        yield connection_file()
 
 
 @contextmanager
@@ -91,17 +120,15 @@ def ended_by_signals() -> Iterator[None]:
 
 
 def _stay(stack: LocalStack) -> None:
-    """Wait for Ctrl-C; a service that ends is started again, as a supervisor would.
+    """Wait for Ctrl-C; meanwhile restart what ends.
 
     Raises:
         KeyboardInterrupt: Ctrl-C.
     """
-    while True:
-        time.sleep(0.5)
-        for service in stack.services.values():
-            if not service.process.alive:
-                progress(f"{service.name} ended with code {service.process.returncode}: starting it again; see {stack.log_dir}")
-                service.start()
+    parts = [part for part in (stack.parts.kafka, stack.parts.postgres) if part is not None]
+    with supervised([*parts, *stack.services.values()], progress):
+        while True:
+            time.sleep(_LONG_SECONDS)
 
 
 def _print_addresses(stack: LocalStack, path: Path) -> None:

@@ -1,6 +1,6 @@
 """What can go wrong while real parts are started, each error with its facts as attributes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
@@ -58,6 +58,20 @@ class InUseError(LocalPartError):
         )
         self.directory = directory
         self.holder = holder
+
+
+class PortsTakenError(LocalPartError):
+    """Other processes listen on ports that were asked for.
+
+    Attributes:
+        holders: What the port is for, as ``50051 (intake, RPCs)`` → who listens on it.
+    """
+
+    def __init__(self, holders: Mapping[str, str]) -> None:
+        """Name each port and who listens on it."""
+        taken = ", ".join(f"port {port} is taken by {holder}" for port, holder in holders.items())
+        super().__init__("local", taken, remedy="nothing was started")
+        self.holders = dict(holders)
 
 
 class CacheMismatchError(LocalPartError):

@@ -14,15 +14,16 @@ _POLL_SECONDS = 0.05
 
 
 class DirectoryLock:
-    """An exclusive ``flock`` on the file ``.lock`` of a directory.
+    """An exclusive ``flock`` on a file of a directory, by default ``.lock``.
 
     The kernel drops the lock when the last descriptor of it is closed. A guard process that inherits ``fd`` therefore
     keeps the directory locked until its part is gone, even when the run that started it was killed.
     """
 
-    def __init__(self, directory: Path) -> None:
-        """Remember the directory; nothing is opened yet."""
+    def __init__(self, directory: Path, file_name: str = ".lock") -> None:
+        """Remember the file; nothing is opened yet."""
         self._directory = directory
+        self._file_name = file_name
         self._fd: int | None = None
 
     @property
@@ -43,7 +44,7 @@ class DirectoryLock:
             InUseError: Somebody else still holds it after that time.
         """
         self._directory.mkdir(parents=True, exist_ok=True)
-        fd = os.open(self._directory / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        fd = os.open(self._directory / self._file_name, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             locked = _lock_within(fd, patience)
             holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip()

@@ -83,6 +83,10 @@ class LocalPart(ABC):
             self.kill()
             raise
 
+    def restart(self) -> None:
+        """Start the server again after its end; the same as `start`."""
+        self.start()
+
     def stop(self) -> None:
         """Shut the server down in order; kill it when it takes longer than 15 s."""
         try:

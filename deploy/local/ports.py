@@ -10,6 +10,9 @@ import contextlib
 import random
 import socket
 import threading
+from collections.abc import Iterable
+
+import psutil
 
 _FIRST, _END = 20_000, 32_768
 _lock = threading.Lock()
@@ -40,3 +43,42 @@ def free_port() -> int:
 def free_ports(count: int) -> list[int]:
     """Return distinct free ports, as ``free_port`` finds them."""
     return [free_port() for _ in range(count)]
+
+
+def taken_ports(ports: Iterable[int]) -> dict[int, str]:
+    """Return the ports at 127.0.0.1 that another process listens on.
+
+    Returns:
+        Port → its holder, as ``process 4711 (java)``; ``another process`` where the system does not name it.
+    """
+    taken = [port for port in ports if _is_taken(port)]
+    return {port: _holder(port) for port in taken}
+
+
+def listens_on(pid: int, ports: Iterable[int]) -> bool:
+    """Return whether a process listens on all these TCP ports."""
+    try:
+        connections = psutil.Process(pid).net_connections(kind="tcp")
+    except psutil.Error:
+        return False
+    return set(ports) <= {connection.laddr.port for connection in connections if connection.status == psutil.CONN_LISTEN}
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        # Connections that a former run has closed do not count as a listener.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+            probe.listen(1)
+        except OSError:
+            return True
+    return False
+
+
+def _holder(port: int) -> str:
+    with contextlib.suppress(psutil.Error):
+        for connection in psutil.net_connections(kind="tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid is not None:
+                return f"process {connection.pid} ({psutil.Process(connection.pid).name()})"
+    return "another process"

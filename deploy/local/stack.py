@@ -15,9 +15,10 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from chassis.settings import KafkaSettings
-from deploy.local.errors import LocalPartError
+from deploy.local.errors import LocalPartError, PortsTakenError
+from deploy.local.lock import DirectoryLock
 from deploy.local.parts import open_parts
-from deploy.local.ports import free_ports
+from deploy.local.ports import free_ports, listens_on, taken_ports
 from deploy.local.process import ManagedProcess, wait_until
 from deploy.schemas import SERVICES, migrate_all
 from deploy.topics import create_topics
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _READY_WITHIN = timedelta(seconds=60)
 _GRACE = timedelta(seconds=25)
+_PORT_USES = ("RPCs", "health", "metrics")
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -85,6 +87,11 @@ class LocalService:
             raise RuntimeError(message)
         return self._process
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process of the latest start runs."""
+        return self._process is not None and self._process.alive
+
     def start(self, environment: Mapping[str, str] | None = None, *, module: Sequence[str] = ()) -> None:
         """Start the process, in place of the one before, dead or alive; returns at once.
 
@@ -99,12 +106,26 @@ class LocalService:
         self._process.start()
 
     def wait_ready(self) -> None:
-        """Wait until its health says SERVING.
+        """Wait until its health says SERVING and its ports are its own, not those of another process.
 
         Raises:
             LocalPartError: It ended, or did not become ready in time.
         """
         wait_until(self._is_serving, _READY_WITHIN, "health SERVING", self.process)
+
+    def restart(self) -> None:
+        """Start the process and wait until it is ready.
+
+        Raises:
+            LocalPartError: It ended, or did not become ready in time.
+        """
+        self.start()
+        self.wait_ready()
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self._process is not None:
+            self._process.kill()
 
     def stop(self) -> None:
         """Drain and stop it."""
@@ -118,7 +139,9 @@ class LocalService:
                 answer = check(health_pb2.HealthCheckRequest(), timeout=1)
             except grpc.RpcError:
                 return False
-        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+        serving = answer.status == health_pb2.HealthCheckResponse.SERVING
+        # Whoever had the port first answers there, while our own process ends for want of it.
+        return serving and listens_on(self.process.pid or 0, self._ports)
 
 
 @dataclass(frozen=True)
@@ -154,8 +177,11 @@ def open_stack(
 
     Raises:
         InUseError: Another run uses the directory.
+        PortsTakenError: Another process listens on one of the ports; nothing was started.
         LocalPartError: Something did not become ready.
     """
+    with DirectoryLock(data_dir).held():
+        _refuse_taken(ports or {})
     with ExitStack() as stack:
         parts = stack.enter_context(open_parts(data_dir, on_progress=on_progress))
         migrate_all(parts.database_url)
@@ -169,6 +195,12 @@ def open_stack(
         start_services(list(running.values()), on_progress)
         stack.callback(on_progress, "stopping the services")
         yield LocalStack(parts, running, log_dir)
+
+
+def _refuse_taken(ports: Mapping[str, Sequence[int]]) -> None:
+    uses = {port: f"{port} ({name}, {use})" for name, of_service in ports.items() for port, use in zip(of_service, _PORT_USES, strict=True)}
+    if taken := taken_ports(uses):
+        raise PortsTakenError({uses[port]: holder for port, holder in taken.items()})
 
 
 def start_services(services: Sequence[LocalService], on_progress: Callable[[str], None]) -> None:

@@ -9,7 +9,7 @@ from deploy.local.errors import MissingToolError
 
 _PART = "kafka"
 _JAVA_AT_LEAST = 17
-_REMEDY = "install both of Kafka's tools, e.g. apt-get install openjdk-17-jre-headless maven"
+_REMEDY = "install both of Kafka's tools, e.g. apt-get install default-jre-headless maven"
 
 
 def require_java() -> str:

@@ -126,7 +126,7 @@ def test_an_empty_cache_without_maven_says_what_to_install(monkeypatch: pytest.M
         kafka_jars()
 
     assert str(caught.value) == (
-        "kafka: needs Apache Maven (mvn), found none; install both of Kafka's tools, e.g. apt-get install openjdk-17-jre-headless maven"
+        "kafka: needs Apache Maven (mvn), found none; install both of Kafka's tools, e.g. apt-get install default-jre-headless maven"
     )
 
 
