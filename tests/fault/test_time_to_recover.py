@@ -300,20 +300,21 @@ def test_a_portal_that_floods_its_door_delays_no_other_portal(stage: Stage, run:
 
     with stage.theatre.supervised() as ended, run.load(**STEADY) as load:
         load.go_on_for(20)
-        with subprocess.Popen(argv) as flood:
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as flood:
             load.go_on_for(300)
-            alive = flood.poll() is None
             flood.kill()
+            said, _ = flood.communicate()
         load.go_on_for(20)
     answers, slowest_call = codes(run.ledger), p99(run.ledger)
 
     broken = [*ended, *(f"{count} answers {code}" for code, count in answers.items() if code not in _DOCUMENTED)]
     if slowest_call > BOUND_SECONDS:
         broken.append(f"p99 of SubmitTicket is {slowest_call:.1f} s")
-    notes = [f"p99 of SubmitTicket {slowest_call:.2f} s; portals got {answers}"]
+    flooded = json.loads(said.splitlines()[-1])
+    notes = [f"p99 of SubmitTicket {slowest_call:.2f} s; portals got {answers}", f"the flood got {flooded}"]
     figures = beside_a_neighbour("one portal floods its door", run, broken=broken, notes=notes)
     table.add(figures)
-    assert alive
+    assert flooded.keys() == {"unread streams", "garbage", "giants"}
     assert figures.failures == []
 
 
