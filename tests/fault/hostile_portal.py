@@ -1,15 +1,17 @@
 """A portal that misbehaves at full speed: `python -m tests.fault.hostile_portal <address> <authorization> <ticket>`, until it is killed.
 
 A process of its own, so that what it burns is not the time of the load client or of the tap.
+Twice a second it prints the answers so far as a line of JSON: act → gRPC code → number.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 import time
 import uuid
-from contextlib import suppress
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 import grpc
@@ -19,63 +21,83 @@ from paidan.intake.v1.intake_service_pb2_grpc import IntakeServiceStub
 from tests.support.requests import submission
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cli.connection import Metadata
 
 _READERS = 200
 _READERS_A_CHANNEL = 50
+_SENDERS = 4
 _GARBAGE = b"\xff" * 1000
-_GIANT_CHARACTERS = 1_000_000
+_GIANT_CHARACTERS = 1_000_000 // 3
 _TIMEOUT = 10
+_PAUSE_SECONDS = 0.5
 _METHOD = "/paidan.intake.v1.IntakeService/SubmitTicket"
+_OPTIONS = [("grpc.use_local_subchannel_pool", 1)]
 
 
-def watch_and_never_read(address: str, metadata: Metadata, ticket_id: str) -> None:
-    """Open 200 streams of a ticket with a long history, read one message of each, and open those again that the server ends."""
-    channels = [
-        grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) for _ in range(_READERS // _READERS_A_CHANNEL)
-    ]
-    stubs = [IntakeServiceStub(channels[n % len(channels)]) for n in range(_READERS)]
+class HostilePortal:
+    """Everything that a portal can do to its door; each method runs until the process ends."""
 
-    def watch(stub: IntakeServiceStub) -> grpc.Call:
-        stream = stub.WatchTicket(pb.WatchTicketRequest(ticket_id=ticket_id), metadata=metadata)
-        with suppress(grpc.RpcError):
+    def __init__(self, address: str, metadata: Metadata) -> None:
+        self._address = address
+        self._metadata = metadata
+        self._lock = threading.Lock()
+        self._answers: defaultdict[str, Counter[str]] = defaultdict(Counter)
+
+    def answers(self) -> str:
+        """Return what it was answered so far, as JSON."""
+        with self._lock:
+            return json.dumps(self._answers)
+
+    def watch_and_never_read(self, ticket_id: str) -> None:
+        """Open 200 streams of a ticket with a long history, read one message of each, and open those again that the server ends."""
+        channels = [grpc.insecure_channel(self._address, options=_OPTIONS) for _ in range(_READERS // _READERS_A_CHANNEL)]
+        stubs = [IntakeServiceStub(channels[n % len(channels)]) for n in range(_READERS)]
+        streams = [self._watch(stub, ticket_id) for stub in stubs]
+        while True:
+            time.sleep(_PAUSE_SECONDS)
+            streams = [stream if stream.is_active() else self._watch(stub, ticket_id) for stub, stream in zip(stubs, streams, strict=True)]
+
+    def send(self, act: str, payload: bytes) -> None:
+        """Send bytes as SubmitTicket, one call after the other."""
+        channel = grpc.insecure_channel(self._address, options=_OPTIONS)
+        call = channel.unary_unary(_METHOD, request_serializer=lambda data: data, response_deserializer=lambda data: data)
+        while True:
+            try:
+                call(payload, metadata=self._metadata, timeout=_TIMEOUT)
+            except grpc.RpcError as error:
+                self._note(act, error.code())
+            else:
+                self._note(act, grpc.StatusCode.OK)
+
+    def _watch(self, stub: IntakeServiceStub, ticket_id: str) -> grpc.Call:
+        stream = stub.WatchTicket(pb.WatchTicketRequest(ticket_id=ticket_id), metadata=self._metadata)
+        stream.add_callback(lambda: self._note("unread streams", stream.code()))
+        try:
             next(stream)
+        except grpc.RpcError:
+            time.sleep(_PAUSE_SECONDS)
         return stream
 
-    streams = [watch(stub) for stub in stubs]
-    while True:
-        streams = [watch(stub) if not stream.is_active() else stream for stub, stream in zip(stubs, streams, strict=True)]
-        time.sleep(0.5)
-
-
-def send_for_ever(address: str, metadata: Metadata, payload: Callable[[], bytes]) -> None:
-    """Send bytes as SubmitTicket, one call after the other."""
-    channel = grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)])
-    call = channel.unary_unary(_METHOD, request_serializer=lambda data: data, response_deserializer=lambda data: data)
-    while True:
-        with suppress(grpc.RpcError):
-            call(payload(), metadata=metadata, timeout=_TIMEOUT)
-
-
-def _giant() -> bytes:
-    return submission("水" * (_GIANT_CHARACTERS // 3), uuid.uuid4().hex).SerializeToString()
+    def _note(self, act: str, code: grpc.StatusCode) -> None:
+        with self._lock:
+            self._answers[act][code.name] += 1
 
 
 def main() -> None:
     """Do it all at once."""
     address, authorization, ticket_id = sys.argv[1:]
-    metadata = (("authorization", authorization),)
-    acts = [
-        threading.Thread(target=watch_and_never_read, args=(address, metadata, ticket_id), daemon=True),
-        threading.Thread(target=send_for_ever, args=(address, metadata, lambda: _GARBAGE), daemon=True),
-        threading.Thread(target=send_for_ever, args=(address, metadata, _giant), daemon=True),
-    ]
+    portal = HostilePortal(address, (("authorization", authorization),))
+    giant = submission("水" * _GIANT_CHARACTERS, uuid.uuid4().hex).SerializeToString()
+    acts = [threading.Thread(target=portal.watch_and_never_read, args=(ticket_id,), daemon=True)]
+    for _ in range(_SENDERS):
+        acts.append(threading.Thread(target=portal.send, args=("garbage", _GARBAGE), daemon=True))
+        acts.append(threading.Thread(target=portal.send, args=("giants", giant), daemon=True))
     for act in acts:
         act.start()
-    for act in acts:
-        act.join()
+    while True:
+        time.sleep(_PAUSE_SECONDS)
+        sys.stdout.write(f"{portal.answers()}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

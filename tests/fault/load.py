@@ -74,6 +74,7 @@ class Load:
         self._matters = itertools.cycle(matters)
         self._pause = 1 / rate
         self._burst = burst
+        self._guided = guided
         self._backoff = _guided_backoff if guided else _brisk_backoff
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="portal")
@@ -81,6 +82,9 @@ class Load:
         self.sent = 0
 
     def __enter__(self) -> Self:
+        if self._guided:
+            # The channel gives a connection 100 ms. On a busy machine the first one may take longer, which is no fault of the door.
+            grpc.channel_ready_future(self._channel).result(_PATIENCE_SECONDS)
         self._thread.start()
         return self
 

@@ -325,10 +325,10 @@ def _code(attempt: Attempt) -> str:
     return "UNAVAILABLE with RetryInfo" if attempt.retry_after is not None else "UNAVAILABLE without RetryInfo"
 
 
-def p99(ledger: Ledger) -> float:
-    """Return the 99th percentile of the durations of SubmitTicket, in seconds, failed calls included."""
-    durations = sorted(attempt.seconds for attempt in ledger.attempts)
-    return durations[math.ceil(len(durations) * 0.99) - 1] if durations else math.inf
+def p99_of_acceptance(run: Run) -> float:
+    """Return the 99th percentile of the time from a ticket's first sending to its acknowledgement, in seconds."""
+    waits = sorted(way.acknowledged - way.begun for way in dispatches(run.city, run.ledger))
+    return waits[math.ceil(len(waits) * 0.99) - 1] if waits else math.inf
 
 
 def _text(seconds: float | None) -> str:

@@ -31,7 +31,7 @@ from tests.fault.recovery import (
     after_outages,
     beside_a_neighbour,
     codes,
-    p99,
+    p99_of_acceptance,
     seconds_until_caught_up,
 )
 from tests.support.actors import Portal, Unit
@@ -43,6 +43,9 @@ from tests.support.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
+    from deploy.local.kafka import LocalKafka
+    from deploy.local.part import LocalPart
+    from deploy.local.postgres import LocalPostgres
     from tests.fault.conftest import Run, Theatre
     from tests.fault.load import Load
     from tests.fault.recovery import Table
@@ -63,9 +66,11 @@ _TOPIC = f"dispatch.{_NEIGHBOUR}.v1"
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """The theatre, with a proxy between its services and the database."""
+    """The theatre and what can be broken in it; the services reach the database through a proxy."""
 
     theatre: Theatre
+    kafka: LocalKafka
+    postgres: LocalPostgres
     proxy: TcpProxy
 
     @property
@@ -81,10 +86,11 @@ class Stage:
 
 @pytest.fixture(scope="module")
 def stage(theatre: Theatre) -> Iterator[Stage]:
-    postgres = theatre.city.stack.parts.postgres
-    assert postgres is not None, "storms break the database: run them without DATABASE_URL"
-    with TcpProxy(postgres.port) as proxy:
-        stage = Stage(theatre, proxy)
+    parts = theatre.city.stack.parts
+    if parts.kafka is None or parts.postgres is None:
+        pytest.fail("storms break the brokers and the database: run them without KAFKA_BOOTSTRAP and DATABASE_URL")
+    with TcpProxy(parts.postgres.port) as proxy:
+        stage = Stage(theatre, parts.kafka, parts.postgres, proxy)
         theatre.arrange(SERVICES, stage.through_proxy)
         for name in SERVICES:
             theatre.service(name).wait_ready()
@@ -104,7 +110,7 @@ class Fault:
         strike: Breaks the part and returns when it answers again.
         times: How often.
         codes: What portals may be answered meanwhile.
-        before: What this printed before the mending: slowest dispatch of a ticket submitted after recovery, first dispatch, all caught up.
+        before: What this printed before the mending.
     """
 
     name: str
@@ -114,30 +120,15 @@ class Fault:
     before: str
 
 
-def kill_kafka(stage: Stage) -> None:
-    kafka = stage.city.stack.parts.kafka
-    kafka.kill()
+def kill(part: LocalPart) -> None:
+    part.kill()
     time.sleep(3)
-    kafka.start()
+    part.start()
 
 
-def restart_kafka(stage: Stage) -> None:
-    kafka = stage.city.stack.parts.kafka
-    kafka.stop()
-    kafka.start()
-
-
-def kill_postgres(stage: Stage) -> None:
-    postgres = stage.city.stack.parts.postgres
-    postgres.kill()
-    time.sleep(3)
-    postgres.start()
-
-
-def restart_postgres(stage: Stage) -> None:
-    postgres = stage.city.stack.parts.postgres
-    postgres.stop()
-    postgres.start()
+def restart(part: LocalPart) -> None:
+    part.stop()
+    part.start()
 
 
 def turn_read_only(stage: Stage) -> None:
@@ -161,12 +152,41 @@ def _configure(city: City, setting: str) -> None:
 
 
 FAULTS = [
-    Fault(name="Kafka killed, back after 3 s", strike=kill_kafka, times=6, codes={"OK"}, before="?"),
-    Fault(name="Kafka restarted in order", strike=restart_kafka, times=2, codes={"OK"}, before="?"),
-    Fault(name="PostgreSQL killed, back after 3 s", strike=kill_postgres, times=2, before="?"),
-    Fault(name="PostgreSQL restarted in order", strike=restart_postgres, times=2, before="?"),
-    Fault(name="PostgreSQL read-only for 20 s", strike=turn_read_only, times=2, before="?"),
-    Fault(name="PostgreSQL black-holed for 15 s", strike=black_hole_postgres, times=1, before="?"),
+    Fault(
+        name="Kafka killed, back after 3 s",
+        strike=lambda stage: kill(stage.kafka),
+        times=6,
+        codes={"OK"},
+        before="slowest 127.1 s, first 103.1 s, all not within 60 s, at the second kill; no rest",
+    ),
+    Fault(
+        name="Kafka restarted in order",
+        strike=lambda stage: restart(stage.kafka),
+        times=2,
+        codes={"OK"},
+        before="nothing dispatched within 200 s of the first restart",
+    ),
+    Fault(
+        name="PostgreSQL killed, back after 3 s",
+        strike=lambda stage: kill(stage.postgres),
+        times=2,
+        before="slowest 29.7 s, first 13.9 s, all 12.8 s",
+    ),
+    Fault(
+        name="PostgreSQL restarted in order",
+        strike=lambda stage: restart(stage.postgres),
+        times=2,
+        before="slowest 22.9 s, first 15.3 s, all 13.9 s on a busy machine; first 5.1 s, all 6.8 s on a quieter one",
+    ),
+    Fault(
+        name="PostgreSQL read-only for 20 s",
+        strike=turn_read_only,
+        times=2,
+        before="slowest 27.2 s, 211 INTERNAL, 1722 UNAVAILABLE without RetryInfo, services ended; no rest",
+    ),
+    Fault(
+        name="PostgreSQL black-holed for 15 s", strike=black_hole_postgres, times=1, before="held: slowest 7.4 s, first 6.9 s, all 5.1 s"
+    ),
 ]
 
 
@@ -201,7 +221,7 @@ def _strike(stage: Stage, run: Run, load: Load, fault: Fault) -> Iterator[Outage
 
 @pytest.mark.parametrize("orders", [1, 650])
 def test_a_topic_without_a_leader_delays_nobody_else(stage: Stage, run: Run, table: Table, orders: int) -> None:
-    """Before: ?"""
+    """Before: slowest dispatch of others 23.0 s with two orders waiting, 51.1 s with 650."""
     with _second_broker(stage) as second, stage.theatre.supervised() as ended:
         with run.load(**STEADY) as load:
             load.go_on_for(20)
@@ -215,7 +235,7 @@ def test_a_topic_without_a_leader_delays_nobody_else(stage: Stage, run: Run, tab
                 later.go_on_for(1)
             load.go_on_for(150)
         figures = beside_a_neighbour(
-            f"topic without a leader, {flood.sent} orders wait", run, neighbour=_NEIGHBOUR, since=back, broken=ended
+            f"topic without a leader, {flood.sent} orders wait", run, neighbour=_NEIGHBOUR, since=back, broken=[*ended]
         )
 
     table.add(figures)
@@ -225,7 +245,7 @@ def test_a_topic_without_a_leader_delays_nobody_else(stage: Stage, run: Run, tab
 @contextmanager
 def _second_broker(stage: Stage) -> Iterator[SecondBroker]:
     """Start a broker that leads the neighbour's topic and nothing else."""
-    with SecondBroker(stage.city.stack.parts.kafka) as second:
+    with SecondBroker(stage.kafka) as second:
         second.take(_TOPIC)
         try:
             yield second
@@ -235,7 +255,10 @@ def _second_broker(stage: Stage) -> Iterator[SecondBroker]:
 
 
 def test_a_poisoned_ticket_in_a_timer_delays_no_other_ticket(stage: Stage, run: Run, table: Table) -> None:
-    """The classifier is away, so that every ticket is decided by the timer that meets the poisoned ones. Before: ?"""
+    """The classifier is away, so that every ticket is decided by the timer that meets the poisoned ones.
+
+    Before: slowest dispatch 32.2 s; the dispatcher ended three times, the SLA service once.
+    """
     city, theatre = stage.city, stage.theatre
     theatre.arrange(["dispatcher"], {**stage.through_proxy, "PAIDAN_DISPATCHER_RULES_AFTER": "PT3S"})
     theatre.service("dispatcher").wait_ready()
@@ -260,7 +283,7 @@ def _pending(city: City, portal: Portal) -> str:
     """Submit a ticket and return its id once dispatcher and SLA service know it and it waits for a decision."""
     ticket_id = portal.submit(FIRE_REVIEW)
     known = "SELECT FROM dispatcher.dispatch JOIN sla.ticket_clock USING (ticket_id) WHERE ticket_id = :id AND state = 'PENDING'"
-    eventually(lambda: city.query(known, id=ticket_id) == [()], f"{ticket_id} to wait for a decision", within=10)
+    eventually(lambda: len(city.query(known, id=ticket_id)) == 1, f"{ticket_id} to wait for a decision", within=10)
     return ticket_id
 
 
@@ -292,7 +315,10 @@ def _is_dispatched(city: City, ticket_id: str) -> bool:
 
 
 def test_a_portal_that_floods_its_door_delays_no_other_portal(stage: Stage, run: Run, table: Table) -> None:
-    """Two hundred streams that nobody reads, bytes that are no request, and requests of a megabyte, all at once. Before: ?"""
+    """Two hundred streams that nobody reads, bytes that are no request, and requests of a megabyte, all at once.
+
+    Before: held, slowest dispatch 3.4 s; the 99th percentile of a call of SubmitTicket was 2.4 s.
+    """
     hostile = Portal(stage.city)
     ticket_id = _with_long_history(stage.city, hostile)
     ((_, authorization),) = hostile.metadata
@@ -300,20 +326,21 @@ def test_a_portal_that_floods_its_door_delays_no_other_portal(stage: Stage, run:
 
     with stage.theatre.supervised() as ended, run.load(**STEADY) as load:
         load.go_on_for(20)
-        with subprocess.Popen(argv) as flood:
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as flood:
             load.go_on_for(300)
-            alive = flood.poll() is None
             flood.kill()
+            said, _ = flood.communicate()
         load.go_on_for(20)
-    answers, slowest_call = codes(run.ledger), p99(run.ledger)
+    answers, accepted = codes(run.ledger), p99_of_acceptance(run)
 
     broken = [*ended, *(f"{count} answers {code}" for code, count in answers.items() if code not in _DOCUMENTED)]
-    if slowest_call > BOUND_SECONDS:
-        broken.append(f"p99 of SubmitTicket is {slowest_call:.1f} s")
-    notes = [f"p99 of SubmitTicket {slowest_call:.2f} s; portals got {answers}"]
+    if accepted > BOUND_SECONDS:
+        broken.append(f"99 % of tickets are accepted within {accepted:.1f} s")
+    flooded = json.loads(said.splitlines()[-1])
+    notes = [f"99 % of tickets accepted within {accepted:.2f} s; portals got {answers}", f"the flood got {flooded}"]
     figures = beside_a_neighbour("one portal floods its door", run, broken=broken, notes=notes)
     table.add(figures)
-    assert alive
+    assert flooded.keys() == {"unread streams", "garbage", "giants"}
     assert figures.failures == []
 
 
@@ -343,7 +370,10 @@ _HANDOVER_SECONDS = 2.0
 
 
 def test_a_rolling_restart_of_two_replicas_each_is_not_noticed(stage: Stage, run: Run, table: Table) -> None:
-    """Every replica is stopped in order and started again, one after the other. Before: ?"""
+    """Every replica is stopped in order and started again, one after the other.
+
+    Before: the other replica takes over after 2.2 to 3.2 s, slowest dispatch 4.7 s; on a busy machine 9.6 s.
+    """
     city, handovers = stage.city, dict[str, float]()
     with ExitStack() as resources:
         replicas = {name: [stage.theatre.service(name), _second_replica(stage, name, resources)] for name in SERVICES}
@@ -400,7 +430,7 @@ def _await_members(city: City, name: str, count: int) -> None:
 
 
 def test_a_unit_whose_receipts_are_hard_to_read_delays_nobody_and_is_told(stage: Stage, run: Run, table: Table) -> None:
-    """Before: ?"""
+    """Before: of 300 receipts that can be read one is answered, and the unit's partition never moves on. Others: slowest 4.4 s."""
     with stage.theatre.supervised() as ended, run.load(**STEADY) as load:
         load.go_on_for(20)
         with HostileUnit(stage.city.bootstrap, _NEIGHBOUR) as hostile:
