@@ -227,6 +227,7 @@ class LenientFetcher(Fetcher):  # type: ignore[misc]  # the library is not typed
 
     def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - the library's
         super().__init__(*arguments, **options)
+        self._next_partition_records: Any = None
         self._held: dict[Any, float] = {}
         self._budget = MOST_POLLED_BYTES
 
