@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-PARTS = ("docs", "services", "chassis", "proto", "tests", "deploy", "catalogue")
+PARTS = ("docs", "services", "chassis", "kernel", "proto", "tests", "deploy", "catalogue")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(path for part in PARTS for path in (ROOT / part).rglob("*.md"))])
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 
