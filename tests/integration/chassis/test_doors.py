@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 NOTHING: Any = None
 PARTS: Mapping[str, tuple[Any, Any, Any, Any, Any]] = {
     "intake": (
-        intake.IntakeServicer(NOTHING, NOTHING, NOTHING, SystemClock()),
+        intake.IntakeServicer(NOTHING, NOTHING, NOTHING, SystemClock(), frozenset()),
         add_IntakeServiceServicer_to_server,
         intake_access.ACCESS,
         intake_errors,
