@@ -12,7 +12,7 @@ import structlog
 
 from chassis.producer import Producer
 from tests.fault.marks import FAULT
-from tests.integration.chassis.conftest import database, probe, topics  # noqa: F401 - fixtures
+from tests.integration.chassis.conftest import client_leaks_sockets, database, probe, sockets_collected, topics  # noqa: F401 - fixtures
 from tests.integration.chassis.test_outbox import message, of_key, relay_of, running
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ def restart_in_order(kafka: LocalKafka) -> None:
     kafka.start()
 
 
+@client_leaks_sockets
 @pytest.mark.parametrize("hurt", [kill_and_start, restart_in_order])
 def test_after_a_broker_is_back_everything_goes_out_within_ten_seconds(
     probe: Probe,  # noqa: F811 - the fixture
