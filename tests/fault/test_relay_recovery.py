@@ -49,7 +49,7 @@ class Watched:
 
 @contextmanager
 def load(service: Probe, topic: str) -> Iterator[list[float]]:
-    """Publish 400 messages a second, so that some are under way at any moment; gives the instants at which they were committed, by their number."""
+    """Publish 400 messages a second, so that some are under way at any moment; gives the instant of each commit."""
     written: list[float] = []
     stop = threading.Event()
 
