@@ -12,7 +12,7 @@ import structlog
 
 from chassis.producer import Producer
 from tests.fault.marks import FAULT
-from tests.integration.chassis.conftest import database, probe, topics  # noqa: F401 - fixtures
+from tests.integration.chassis.conftest import client_leaks_sockets, database, probe, sockets_collected, topics  # noqa: F401 - fixtures
 from tests.integration.chassis.test_outbox import message, of_key, relay_of, running
 
 if TYPE_CHECKING:
@@ -49,15 +49,15 @@ class Watched:
 
 @contextmanager
 def load(service: Probe, topic: str) -> Iterator[list[float]]:
-    """Publish 20 messages a second; gives the instants at which they were committed, by their number."""
+    """Publish 400 messages a second, so that some are under way at any moment; gives the instant of each commit."""
     written: list[float] = []
     stop = threading.Event()
 
     def write() -> None:
         while not stop.wait(0.05):
-            n = len(written)
-            service.publish(message(topic, _KEYS[n % len(_KEYS)], f"{n}"))
-            written.append(time.monotonic())
+            first = len(written)
+            service.publish(*(message(topic, key, f"{first + n}") for n, key in enumerate(_KEYS)))
+            written.extend([time.monotonic()] * len(_KEYS))
 
     thread = threading.Thread(target=write)
     thread.start()
@@ -79,6 +79,7 @@ def restart_in_order(kafka: LocalKafka) -> None:
     kafka.start()
 
 
+@client_leaks_sockets
 @pytest.mark.parametrize("hurt", [kill_and_start, restart_in_order])
 def test_after_a_broker_is_back_everything_goes_out_within_ten_seconds(
     probe: Probe,  # noqa: F811 - the fixture

@@ -340,6 +340,7 @@ def test_with_a_topics_only_broker_dead_everyone_elses_messages_go_out_and_its_o
     probe: Probe, cluster: TwoBrokers, waiting: int
 ) -> None:
     bad, good = f"bad.{waiting}.v1", f"good.{waiting}.v1"
+    cluster.second.start()
     cluster.make_topics({bad: [2], good: [1]})
     topics = Topics(cluster.bootstrap)
     producer = Producer(topics.options, client_id="probe")
@@ -389,6 +390,7 @@ def _threads_of(client_id: str) -> list[threading.Thread]:
 @client_leaks_sockets
 def test_what_was_given_up_is_not_sent_later_by_the_old_client(cluster: TwoBrokers) -> None:
     topic = f"given-up.{time.monotonic_ns()}"
+    cluster.second.start()
     cluster.make_topics({topic: [2]})
     topics = Topics(cluster.bootstrap)
     producer = Producer(topics.options, client_id="giving-up")
