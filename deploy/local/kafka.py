@@ -21,6 +21,8 @@ from deploy.local.ports import free_port
 from deploy.local.process import wait_until
 from deploy.local.tools import java_environment, require_java
 
+# Relative to the working directory: Java reads a properties file as Latin-1, and a comma separates paths in it.
+_DATA = "data"
 _START_TIMEOUT = timedelta(seconds=60)
 _FORMAT_TIMEOUT_SECONDS = 60
 _LOG_CONFIG = Path(__file__).with_name("kafka") / "log4j2.properties"
@@ -109,15 +111,15 @@ class LocalKafka(LocalPart):
 
     @property
     def _log_dir(self) -> Path:
-        return self.data_dir / "data"
+        return self.data_dir / _DATA
 
     def _launch(self) -> None:
         java = [require_java(), *_JVM, "-cp", os.pathsep.join(map(str, kafka_jars()))]
         self._controller_port = self._controller_port or free_port()
         properties = self.data_dir / "server.properties"
         properties.write_text(
-            _PROPERTIES.format(port=self.port, controller_port=self._controller_port, log_dir=self._log_dir),
-            encoding="utf-8",
+            _PROPERTIES.format(port=self.port, controller_port=self._controller_port, log_dir=_DATA),
+            encoding="ascii",
         )
         if not self._identity.exists():
             shutil.rmtree(self._log_dir, ignore_errors=True)
@@ -135,6 +137,7 @@ class LocalKafka(LocalPart):
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
+                cwd=self.data_dir,
                 env=java_environment(),
                 check=False,
                 timeout=_FORMAT_TIMEOUT_SECONDS,
