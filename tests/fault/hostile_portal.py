@@ -12,7 +12,8 @@ import threading
 import time
 import uuid
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -32,6 +33,10 @@ _TIMEOUT = 10
 _PAUSE_SECONDS = 0.5
 _METHOD = "/paidan.intake.v1.IntakeService/SubmitTicket"
 _OPTIONS = [("grpc.use_local_subchannel_pool", 1)]
+_SMALL_WINDOW = [*_OPTIONS, ("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 1024)]
+"""Without these a client takes in far more than its reader asks for, and the server never has to wait."""
+_UNREAD_SECONDS = 12
+"""Longer than the server waits for a reader."""
 
 
 class HostilePortal:
@@ -48,14 +53,16 @@ class HostilePortal:
         with self._lock:
             return json.dumps(self._answers)
 
-    def watch_and_never_read(self, ticket_id: str) -> None:
-        """Open 200 streams of a ticket with a long history, read one message of each, and open those again that the server ends."""
-        channels = [grpc.insecure_channel(self._address, options=_OPTIONS) for _ in range(_READERS // _READERS_A_CHANNEL)]
+    def watch_without_reading(self, ticket_id: str) -> None:
+        """Open 200 streams of a ticket with a long history, leave them unread until the server should have ended them, and begin anew."""
+        channels = [grpc.insecure_channel(self._address, options=_SMALL_WINDOW) for _ in range(_READERS // _READERS_A_CHANNEL)]
         stubs = [IntakeServiceStub(channels[n % len(channels)]) for n in range(_READERS)]
-        streams = [self._watch(stub, ticket_id) for stub in stubs]
+        request = pb.WatchTicketRequest(ticket_id=ticket_id)
         while True:
-            time.sleep(_PAUSE_SECONDS)
-            streams = [stream if stream.is_active() else self._watch(stub, ticket_id) for stub, stream in zip(stubs, streams, strict=True)]
+            streams = [stub.WatchTicket(request, metadata=self._metadata, timeout=_UNREAD_SECONDS + _TIMEOUT) for stub in stubs]
+            time.sleep(_UNREAD_SECONDS)
+            for stream in streams:
+                self._drain(stream)
 
     def send(self, act: str, payload: bytes) -> None:
         """Send bytes as SubmitTicket, one call after the other."""
@@ -69,14 +76,12 @@ class HostilePortal:
             else:
                 self._note(act, grpc.StatusCode.OK)
 
-    def _watch(self, stub: IntakeServiceStub, ticket_id: str) -> grpc.Call:
-        stream = stub.WatchTicket(pb.WatchTicketRequest(ticket_id=ticket_id), metadata=self._metadata)
-        stream.add_callback(lambda: self._note("unread streams", stream.code()))
-        try:
-            next(stream)
-        except grpc.RpcError:
-            time.sleep(_PAUSE_SECONDS)
-        return stream
+    def _drain(self, stream: Any) -> None:
+        """Read what a stream holds up to its end, which only then tells its status."""
+        with suppress(grpc.RpcError):
+            for _ in stream:
+                pass
+        self._note("unread streams", stream.code())
 
     def _note(self, act: str, code: grpc.StatusCode) -> None:
         with self._lock:
@@ -88,7 +93,7 @@ def main() -> None:
     address, authorization, ticket_id = sys.argv[1:]
     portal = HostilePortal(address, (("authorization", authorization),))
     giant = submission("水" * _GIANT_CHARACTERS, uuid.uuid4().hex).SerializeToString()
-    acts = [threading.Thread(target=portal.watch_and_never_read, args=(ticket_id,), daemon=True)]
+    acts = [threading.Thread(target=portal.watch_without_reading, args=(ticket_id,), daemon=True)]
     for _ in range(_SENDERS):
         acts.append(threading.Thread(target=portal.send, args=("garbage", _GARBAGE), daemon=True))
         acts.append(threading.Thread(target=portal.send, args=("giants", giant), daemon=True))

@@ -170,7 +170,7 @@ FAULTS = [
         name="PostgreSQL killed, back after 3 s",
         strike=lambda stage: kill(stage.postgres),
         times=2,
-        before="slowest 29.7 s, first 13.9 s, all 12.8 s",
+        before="slowest 29.7 s, first 13.9 s, all 12.8 s on a busy machine; held on a quieter one: 6.6 s, 5.5 s, 7.1 s",
     ),
     Fault(
         name="PostgreSQL restarted in order",
@@ -317,7 +317,7 @@ def _is_dispatched(city: City, ticket_id: str) -> bool:
 def test_a_portal_that_floods_its_door_delays_no_other_portal(stage: Stage, run: Run, table: Table) -> None:
     """Two hundred streams that nobody reads, bytes that are no request, and requests of a megabyte, all at once.
 
-    Before: held, slowest dispatch 3.4 s; the 99th percentile of a call of SubmitTicket was 2.4 s.
+    Before: held, slowest dispatch 1.5 s, 99 % of tickets accepted within 2.8 s.
     """
     hostile = Portal(stage.city)
     ticket_id = _with_long_history(stage.city, hostile)
