@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from chassis.page import InvalidPageToken, decode_token, encode_token
 
 words = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=30)
-positions = st.lists(words, max_size=4)
+storable = st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=30)
+positions = st.lists(storable, max_size=4)
 filters = st.dictionaries(words, st.none() | words | st.integers() | st.lists(words, max_size=3), max_size=4)
 
 
