@@ -14,8 +14,8 @@ from kafka.admin import KafkaAdminClient
 
 from chassis.dead_letter import DeadLetterLimit, dead_letter_topic
 from chassis.message import new_id
-from chassis.relay import Relay
 from chassis.producer import Producer
+from chassis.relay import Relay
 from tests.integration.chassis.conftest import Probe, Topics, values
 from tests.integration.chassis.test_consuming import Handler, buried, consumer_of, running, sink_of
 from tests.integration.chassis.test_outbox import message
