@@ -224,7 +224,14 @@ def test_a_dispatch_is_read_whole_by_id_or_by_number(door: Door, harness: Harnes
     assert "用电报装与供电保障" in decision.explanation_zh
 
 
-@pytest.mark.parametrize("reference", ["", "no-such-ticket", "a" * 500, "nul\x00inside"])
+@pytest.mark.parametrize("reference", ["a" * 500, "nul\x00inside"])
+def test_what_can_be_no_reference_is_refused_by_its_field(door: Door, reference: str) -> None:
+    answer = refusal(lambda: door.desk.GetDispatch(ticket_id=reference))
+
+    assert (answer.code, answer.reason, answer.fields) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", ("ticket_id",))
+
+
+@pytest.mark.parametrize("reference", ["", "no-such-ticket", "a" * 100])
 def test_a_dispatch_that_is_not_there_is_not_found(door: Door, reference: str) -> None:
     answer = refusal(lambda: door.desk.GetDispatch(ticket_id=reference))
 

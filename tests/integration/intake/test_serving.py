@@ -350,6 +350,7 @@ def test_a_call_that_outlasts_the_grace_of_a_stop_is_told_to_repeat(store: Store
         door.stop.set()
         answer = held.result(PATIENCE_SECONDS)
         gate.opened.set()
+        door.server._gate._pool.shutdown(wait=True)
 
         assert (answer.code, answer.reason, answer.retry_seconds) == (grpc.StatusCode.UNAVAILABLE, "STOPPING", 1.0)
 
