@@ -182,9 +182,9 @@ class Gate(grpc.aio.ServerInterceptor):
             raise Refusal(RefusalKind.EXHAUSTED, "OVERLOADED", "too many calls are in hand", retry_after=timedelta(seconds=1))
         self._in_flight += 1
         try:
-            async with _answering_within(_patience(remaining)):
+            _set_deadline(remaining)
+            async with answering_within():
                 await self._identify(method, context)
-                _deadline.set(None if remaining is None else time.monotonic() + remaining)
                 if iscoroutinefunction(behaviour):
                     response: Message = await behaviour(request, context)
                 else:
@@ -210,6 +210,7 @@ class Gate(grpc.aio.ServerInterceptor):
                 with trace.continue_from(_metadata(context, "traceparent")), self._refusals(method):
                     if self._open_streams > _MAX_STREAMS:
                         raise Refusal(RefusalKind.EXHAUSTED, "OVERLOADED", "too many streams are open", retry_after=_STREAMS_RETRY)
+                    _set_deadline(context.time_remaining())
                     await self._identify(method, context)
                     await _pump(behaviour(request, context), context)
             except asyncio.CancelledError:
@@ -246,7 +247,7 @@ class Gate(grpc.aio.ServerInterceptor):
         if scheme.lower() == "bearer" and token:
             known, caller = self._authenticator.cached(token)
             if not known:
-                async with _answering_within(_LOOK_UP_WITHIN):
+                async with answering_within(_LOOK_UP_WITHIN):
                     caller = await self._in_pool(self._authenticator.authenticate, token)
         if caller is None:
             message = "send `authorization: Bearer <token>` with a token that is known, not expired and not revoked"
@@ -261,22 +262,22 @@ class Gate(grpc.aio.ServerInterceptor):
         _caller.set(caller)
 
 
-def _patience(remaining: float | None) -> timedelta | None:
-    """Return how long a call may take so that its answer arrives before the caller gives up; `remaining` is in seconds."""
-    if remaining is None:
-        return None
-    return timedelta(seconds=remaining) - min(timedelta(seconds=remaining * _ANSWER_BEFORE_SHARE), _ANSWER_BEFORE)
+def _set_deadline(remaining: float | None) -> None:
+    _deadline.set(None if remaining is None else time.monotonic() + remaining)
 
 
 @asynccontextmanager
-async def _answering_within(patience: timedelta | None) -> AsyncIterator[None]:
-    """Give up what waits for another thread after some time; None waits as long as it takes.
+async def answering_within(most: timedelta | None = None) -> AsyncIterator[None]:
+    """Give up waiting for another thread after `most`, or so early that the answer arrives before the caller of the method gives up.
 
     Raises:
         StoreUnavailable: The time is over. What a thread has begun goes on, bounded by the time-outs of the database.
     """
+    left = time_left()
+    patience = [] if left is None else [left - min(left * _ANSWER_BEFORE_SHARE, _ANSWER_BEFORE)]
+    patience += [] if most is None else [most]
     try:
-        async with asyncio.timeout(None if patience is None else patience.total_seconds()) as limit:
+        async with asyncio.timeout(min(patience).total_seconds() if patience else None) as limit:
             yield
     except TimeoutError as error:
         if limit.expired():
