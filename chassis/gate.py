@@ -199,10 +199,10 @@ class Gate(grpc.aio.ServerInterceptor):
             raise Refusal(RefusalKind.EXHAUSTED, "OVERLOADED", "too many calls are in hand", retry_after=timedelta(seconds=1))
         self._in_flight += 1
         try:
-            async with _answering_within(_patience(remaining)):
+            _set_deadline(remaining)
+            async with answering_within():
                 await self._identify(method, context)
                 request = self._service.requests[method](data)
-                _deadline.set(None if remaining is None else time.monotonic() + remaining)
                 if iscoroutinefunction(behaviour):
                     response: Message = await behaviour(request, context)
                 else:
@@ -228,6 +228,7 @@ class Gate(grpc.aio.ServerInterceptor):
                 with trace.continue_from(_metadata(context, "traceparent")), self._refusals(method), self._streams.register() as this:
                     if self._open_streams > _MAX_STREAMS:
                         raise Refusal(RefusalKind.EXHAUSTED, "OVERLOADED", "too many streams are open", retry_after=_STREAMS_RETRY)
+                    _set_deadline(context.time_remaining())
                     token, caller = await self._identify(method, context)
                     with self._tokens.watch(token, caller, this):
                         await _pump(behaviour(self._service.requests[method](request), context), context)
@@ -278,27 +279,27 @@ class Gate(grpc.aio.ServerInterceptor):
         """Return the caller of a token; a thread is taken only if the answer is not cached."""
         known, caller = self._authenticator.cached(token)
         if not known:
-            async with _answering_within(_LOOK_UP_WITHIN):
+            async with answering_within(_LOOK_UP_WITHIN):
                 caller = await self._in_pool(self._authenticator.authenticate, token)
         return caller
 
 
-def _patience(remaining: float | None) -> timedelta | None:
-    """Return how long a call may take so that its answer arrives before the caller gives up; `remaining` is in seconds."""
-    if remaining is None:
-        return None
-    return timedelta(seconds=remaining) - min(timedelta(seconds=remaining * _ANSWER_BEFORE_SHARE), _ANSWER_BEFORE)
+def _set_deadline(remaining: float | None) -> None:
+    _deadline.set(None if remaining is None else time.monotonic() + remaining)
 
 
 @asynccontextmanager
-async def _answering_within(patience: timedelta | None) -> AsyncIterator[None]:
-    """Give up what waits for another thread after some time; None waits as long as it takes.
+async def answering_within(most: timedelta | None = None) -> AsyncIterator[None]:
+    """Give up waiting for another thread after `most`, or so early that the answer arrives before the caller of the method gives up.
 
     Raises:
         StoreUnavailable: The time is over. What a thread has begun goes on, bounded by the time-outs of the database.
     """
+    left = time_left()
+    patience = [] if left is None else [left - min(left * _ANSWER_BEFORE_SHARE, _ANSWER_BEFORE)]
+    patience += [] if most is None else [most]
     try:
-        async with asyncio.timeout(None if patience is None else patience.total_seconds()) as limit:
+        async with asyncio.timeout(min(patience).total_seconds() if patience else None) as limit:
             yield
     except TimeoutError as error:
         if limit.expired():

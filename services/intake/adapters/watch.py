@@ -12,17 +12,18 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
 
-from chassis.transient import StoreUnavailable, is_transient
+from chassis.gate import answering_within
+from chassis.transient import is_transient
 from services.intake.domain.errors import TicketNotFound, VersionAhead
 from services.intake.domain.types import ENDED, TicketId, Version
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
-    from datetime import timedelta
 
     from chassis.caller import Caller
     from services.intake.application.ports import ChangeLog
@@ -35,7 +36,7 @@ _CHANGES_PER_READ = 2000
 _LEAST_PAUSE_SECONDS = 0.02
 _FIRST_BACKOFF_SECONDS = 0.25
 _LONGEST_BACKOFF_SECONDS = 2.0
-_OPEN_WITHIN_SECONDS = 5.0
+_OPEN_WITHIN = timedelta(seconds=5)
 
 
 class _Watcher:
@@ -144,11 +145,8 @@ class WatchHub:
             VersionAhead: The ticket has not reached that version.
         """
         loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(_OPEN_WITHIN_SECONDS):
-                standing = await loop.run_in_executor(self._openers, self._changes.standing_of, reference, caller)
-        except TimeoutError as error:
-            raise StoreUnavailable from error
+        async with answering_within(_OPEN_WITHIN):
+            standing = await loop.run_in_executor(self._openers, self._changes.standing_of, reference, caller)
         if standing is None:
             raise TicketNotFound(reference)
         if after > standing.version:

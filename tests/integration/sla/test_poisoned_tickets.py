@@ -38,7 +38,7 @@ class Known:
 def due_tick(database: Database, at: datetime) -> tuple[DueItemsTick, ChassisMetrics]:
     metrics = ChassisMetrics()
     items = DueDeadlines(database.open, Known(at), ManualClock(at), database.metrics)  # type: ignore[arg-type]  # the watermark stands in
-    return DueItemsTick("due", items, metrics, batch=100), metrics
+    return DueItemsTick("due", items, metrics, batch=100, monotonic=lambda: 0.0), metrics
 
 
 def test_a_ticket_whose_facts_cannot_be_read_stops_none_of_the_two_hundred_behind_it(database: Database) -> None:
