@@ -101,7 +101,7 @@ class TwoBrokers:
 
     @property
     def bootstrap(self) -> str:
-        return f"{self.first.bootstrap},{self.second.bootstrap}"
+        return self.first.bootstrap
 
     def make_topics(self, replicas: Mapping[str, Sequence[int]]) -> None:
         """Create topics, each with one replica of each of its partitions on the brokers of the given numbers."""
