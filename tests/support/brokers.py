@@ -101,10 +101,11 @@ class TwoBrokers:
 
     @property
     def bootstrap(self) -> str:
-        return f"{self.first.bootstrap},{self.second.bootstrap}"
+        return self.first.bootstrap
 
     def make_topics(self, replicas: Mapping[str, Sequence[int]]) -> None:
         """Create topics, each with one replica of each of its partitions on the brokers of the given numbers."""
+        _wait_until_both_are_members([self.first, self.second])
         topics = {name: {"assignments": {i: [broker] for i, broker in enumerate(brokers)}} for name, brokers in replicas.items()}
         with KafkaAdminClient(bootstrap_servers=self.first.bootstrap) as admin:
             admin.create_topics(topics, timeout_ms=20_000, wait_for_metadata=True)
