@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import Future
 from datetime import timedelta
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from kafka.errors import KafkaTimeoutError
 from kafka.net.compat import KafkaNetClient
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+T = TypeVar("T")
 
 METADATA_TIMEOUT = timedelta(seconds=3)
 REQUEST_TIMEOUT = timedelta(seconds=8)
@@ -40,3 +45,29 @@ CLIENT_OPTIONS: Mapping[str, Any] = MappingProxyType(
     },
 )
 """Options of every client."""
+
+
+def call_within(limit: timedelta, call: Callable[[], T]) -> T:
+    """Return what a call of the client returns, or give up on it.
+
+    Calls of the admin client take no time-out. One that hangs goes on in a daemon thread, which ends with the process at the latest.
+
+    Raises:
+        KafkaTimeoutError: The call took longer than `limit`.
+        Exception: What the call raised.
+    """
+    answer: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            answer.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - raised again where the answer is awaited
+            answer.set_exception(error)
+
+    threading.Thread(target=work, name="kafka-call", daemon=True).start()
+    try:
+        return answer.result(limit.total_seconds())
+    except TimeoutError as error:
+        if answer.done():
+            raise
+        raise KafkaTimeoutError from error

@@ -9,6 +9,8 @@ Without this a restart would announce breaches that the messages still waiting o
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
@@ -16,9 +18,11 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka import errors as kafka_errors
 from kafka.admin import OffsetSpec
 
+from chassis.kafka import call_within
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from chassis.clock import Clock
 
@@ -28,6 +32,8 @@ Offsets = dict[tuple[str, int], int]
 
 _MOST_LOOKS = 600
 _TIMEOUT_MS = 5000
+_LOOK_LIMIT = timedelta(seconds=10)
+_CLOSE_LIMIT = timedelta(seconds=1)
 
 
 class BrokersUnreachable(Exception):
@@ -93,14 +99,16 @@ def _covers(taken_in: Offsets, written: Offsets) -> bool:
 class KafkaProgress:
     """`Progress` of a consumer group, asked of the brokers."""
 
-    def __init__(self, topics: Sequence[str], group: str, client_options: Mapping[str, Any]) -> None:
+    def __init__(self, topics: Sequence[str], group: str, client_options: Mapping[str, Any], *, limit: timedelta = _LOOK_LIMIT) -> None:
         """Connect lazily.
 
         Args:
             topics: What the group reads.
             group: The group.
             client_options: Connection and security, for the client.
+            limit: Longest time to connect, and to look; after it the connection is dropped.
         """
+        self._limit = limit
         self._topics = list(topics)
         self._group = group
         self._options = dict(client_options)
@@ -109,9 +117,8 @@ class KafkaProgress:
     def look(self) -> tuple[Offsets, Offsets]:
         """See `Progress.look`."""
         try:
-            if self._admin is None:
-                self._admin = self._connect()
-            return self._look(self._admin)
+            self._admin = admin = self._admin or call_within(self._limit, self._connect)
+            return call_within(self._limit, lambda: self._look(admin))
         except kafka_errors.KafkaError as error:
             self.close()
             raise BrokersUnreachable(type(error).__name__) from error
@@ -146,7 +153,8 @@ class KafkaProgress:
         """Drop the connection; the next question makes a new one."""
         admin, self._admin = self._admin, None
         if admin is not None:
-            admin.close()
+            with suppress(kafka_errors.KafkaTimeoutError):
+                call_within(_CLOSE_LIMIT, admin.close)
 
 
 def _plain(offsets: Mapping[TopicPartition, Any]) -> Offsets:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import threading
 from datetime import datetime, timedelta
 
 import pytest
 from structlog.testing import capture_logs
 
 from chassis.testing import ManualClock
-from services.sla.adapters.horizon import BrokersUnreachable, Horizon, Offsets
+from services.sla.adapters.horizon import BrokersUnreachable, Horizon, KafkaProgress, Offsets
 
 SECOND = timedelta(seconds=1)
 TICKETS, ASSIGNMENTS = ("intake.tickets.v1", 0), ("dispatcher.assignments.v1", 0)
@@ -118,3 +119,29 @@ def test_a_long_lag_does_not_make_the_memory_grow(topics: Topics, clock: ManualC
     assert len(looking._looks) == 0
     assert caught_up is not None
     assert looking.known_until() == clock.now()
+
+
+class SilentAdmin:
+    """A client whose answer never comes."""
+
+    def __init__(self) -> None:
+        self.released = threading.Event()
+
+    def describe_topics(self, _topics: object) -> object:
+        self.released.wait(20)
+        raise AssertionError
+
+    def close(self) -> None:
+        self.released.wait(20)
+
+
+def test_a_look_that_never_ends_is_given_up_and_the_client_dropped() -> None:
+    progress = KafkaProgress(["t"], "g", {}, limit=timedelta(milliseconds=50))
+    silent = SilentAdmin()
+    progress._admin = silent
+
+    with pytest.raises(BrokersUnreachable):
+        progress.look()
+
+    assert progress._admin is None
+    silent.released.set()
