@@ -317,7 +317,7 @@ def _is_dispatched(city: City, ticket_id: str) -> bool:
 def test_a_portal_that_floods_its_door_delays_no_other_portal(stage: Stage, run: Run, table: Table) -> None:
     """Two hundred streams that nobody reads, bytes that are no request, and requests of a megabyte, all at once.
 
-    Before: held, slowest dispatch 1.5 s, 99 % of tickets accepted within 2.8 s.
+    Before: held, slowest dispatch 1.5 s, 99 % of tickets accepted within 1.7 s; 135 streams were ABORTED as too slow.
     """
     hostile = Portal(stage.city)
     ticket_id = _with_long_history(stage.city, hostile)
