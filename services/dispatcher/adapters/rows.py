@@ -140,17 +140,14 @@ def decisions_of(conn: Connection, ids: Sequence[str]) -> dict[DecisionId, Decis
     if not ids:
         return {}
     rows = conn.execute(text(f"SELECT decision_id, record FROM {SCHEMA}.decision_record WHERE decision_id = ANY(:ids)"), {"ids": list(ids)})  # noqa: S608
-    decisions = (read_or_skip(row.decision_id, DECISION.read, row.record) for row in rows)
+    decisions = (_read_decision(row.decision_id, row.record) for row in rows)
     return {decision.decision_id: decision for decision in decisions if decision is not None}
 
 
-def read_or_skip(row_id: str, read: Callable[[Any], T], stored: Any) -> T | None:  # noqa: ANN401 - a row or JSON
-    """Return what `read` makes of a stored value; None, and an entry in the log, if it has a format of a newer release.
-
-    One such row must not keep the guard of the minute from all others.
-    """
+def _read_decision(decision_id: str, stored: object) -> DecisionRecord | None:
+    """Return a stored decision record; None, and a log event, if it has the format of a newer release."""
     try:
-        return read(stored)
+        return DECISION.read(stored)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        log.error("stored_row_unreadable", row=row_id, error=type(error).__name__)  # noqa: TRY400 - the text may hold the row
+        log.error("stored_row_unreadable", row=decision_id, error=type(error).__name__)  # noqa: TRY400 - the text may hold the row
         return None

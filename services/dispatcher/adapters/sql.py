@@ -25,7 +25,6 @@ from services.dispatcher.adapters.rows import (
     dispatch_of,
     dispatch_row,
     participant_rows,
-    read_or_skip,
 )
 from services.dispatcher.adapters.tables import SCHEMA, dispatch_table, participant_table, ticket_table
 from services.dispatcher.domain.dispatch import Dispatch
@@ -63,7 +62,8 @@ _DUE = text(f"""
 
 _DUE_IDS = text(f"""
     SELECT ticket_id FROM {SCHEMA}.dispatch JOIN {SCHEMA}.ticket USING (ticket_id)
-    WHERE next_action_time <= :now AND ticket_id <> ALL(CAST(:without AS text[])) ORDER BY next_action_time LIMIT :size
+    WHERE next_action_time <= :now AND state IN ('PENDING', 'AWAITING_TRIAGE') AND ticket_id <> ALL(CAST(:without AS text[]))
+    ORDER BY next_action_time LIMIT :size
 """)  # noqa: S608 - names, no values
 
 
@@ -110,10 +110,13 @@ class SqlDispatches:
         self._traces[dispatch.ticket_id] = trace.current()
 
     def due(self, now: datetime, size: int, *, without: Collection[TicketId] = (), only: TicketId | None = None) -> Sequence[Dispatch]:
-        """Return what the guard of the minute has to act on, locked; what others hold is left out."""
+        """Return the dispatches that the dispatch timer must act on, locked. Rows that another transaction has locked are left out.
+
+        Raises:
+            Exception: A row cannot be read. The timer then acts on each ticket alone, and pushes this one back.
+        """
         rows = self._conn.execute(_DUE, {"now": now, "size": size, "without": list(without), "only": only})
-        found = [read_or_skip(row.ticket_id, self._hold, row) for row in rows]
-        due = [dispatch for dispatch in found if dispatch is not None]
+        due = [self._hold(row) for row in rows]
         self._touched |= {dispatch.ticket_id for dispatch in due}
         return due
 

@@ -13,6 +13,7 @@ from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy import text
 
+from chassis.due_items import DueItemsTick
 from chassis.message import new_id
 from chassis.metrics import ChassisMetrics
 from chassis.outbox import Outbox
@@ -29,7 +30,7 @@ from paidan.sla.v1 import deadline_pb2
 from paidan.sla.v1 import events_pb2 as sla
 from services.dispatcher.adapters import history, kafka, reading, sql, tables
 from services.dispatcher.adapters.events import CLASSIFIER_TOPIC, INTAKE_TOPIC, SLA_TOPIC, SOURCE, Announcer, receipts_topic
-from services.dispatcher.application.guard_minute import guard_minute
+from services.dispatcher.adapters.timer import DueDispatches
 from services.dispatcher.application.ports import Office
 from services.dispatcher.domain.choosing import Chooser
 from services.dispatcher.domain.values import TicketId
@@ -124,10 +125,8 @@ class Harness:
         return total
 
     def _tick(self) -> int:
-        with self.unit_of_work() as uow:
-            acted = guard_minute(self.office, uow, 100)
-            uow.commit()
-        return acted
+        items = DueDispatches(self.unit_of_work, self.office)
+        return DueItemsTick("guard-minute", items, self.chassis_metrics, batch=100)()
 
     def seen(self, ticket_id: str) -> Seen:
         found = self.reading.find(ticket_id, None)
