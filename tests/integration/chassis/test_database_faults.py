@@ -5,23 +5,29 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from google.protobuf.wrappers_pb2 import StringValue
 from sqlalchemy import BigInteger, Column, Identity, MetaData, Table, Text, create_engine, insert, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from chassis.bulk import bulk_insert
 from chassis.clock import SystemClock
 from chassis.inbox import inbox_table
+from chassis.message import proto_message
 from chassis.migrations import _grant, _prepare
 from chassis.outbox import Outbox, outbox_table
+from chassis.relay import Relay
 from chassis.sink import TransactionalSink
 from chassis.sql import build_engine, is_well, is_writable
 from chassis.transient import READ_ONLY, is_transient, sqlstate_of
 from tests.integration.chassis.conftest import SOURCE, Probe
+from tests.integration.chassis.test_outbox import running
 from tests.support.databases import own_server, read_only, suspended_backends, through
 from tests.support.tcp_proxy import TcpProxy
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +35,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from chassis.message import InMessage
+    from chassis.publisher import OutRecord
     from chassis.sql import SqlUnitOfWork
 
 
@@ -214,3 +221,30 @@ def test_a_server_that_does_not_run_is_noticed_within_ten_seconds(server: str) -
         assert took < 10
         assert probe.effects() == ["a", "b"]
         assert probe.waiting() == []
+
+
+class Brokers:
+    """Acknowledge everything."""
+
+    def __init__(self) -> None:
+        self.taken: list[bytes] = []
+
+    def send(self, records: Sequence[OutRecord], *, within: timedelta) -> list[None]:  # noqa: ARG002 - the port's
+        self.taken += [value for _, _, value, _ in records]
+        return [None] * len(records)
+
+
+def test_a_relay_that_takes_the_lead_publishes_nothing_while_the_database_is_read_only(server: str) -> None:
+    brokers = Brokers()
+    with probe_on(server) as probe:
+        probe.publish(proto_message("out.v1", "k", StringValue(value="1"), time=datetime.now(UTC)))
+        relay = Relay(probe.engine, probe.outbox, brokers, probe.metrics, interval=timedelta(seconds=1), pace=timedelta(0), batch=10)
+
+        with read_only(server), running(relay):
+            time.sleep(2.5)
+            while_read_only = list(brokers.taken)
+        with running(relay):
+            eventually(lambda: not probe.waiting(), "empty outbox", within=10)
+
+        assert while_read_only == []
+        assert len(brokers.taken) == 1
