@@ -37,7 +37,6 @@ from chassis.backoff import Backoffs, pause_after
 from chassis.outbox import WAITS
 from chassis.pace import Pace
 from chassis.publisher import DEADLINE, BrokersAway, Rejected, reason_of
-from chassis.sql import is_writable
 from chassis.transient import is_transient
 from chassis.watchdog import Progress
 
@@ -144,11 +143,7 @@ class Relay:
             try:
                 with self._progress.round():
                     leads = conn.scalar(text("SELECT pg_try_advisory_lock(hashtext(:name))"), {"name": self._table})
-                    # What is published while the database is read-only cannot be deleted, and would be published again.
-                    writable = leads and is_writable(conn)
-                if not writable:
-                    if leads:
-                        conn.invalidate()
+                if not leads:
                     stop.wait(1)
                     return
                 self._metrics.relay_active.set(1)
