@@ -9,9 +9,7 @@ import uuid
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any
 
-from kafka import KafkaProducer
-from kafka.errors import KafkaError
-
+from chassis.producer import Producer
 from tests.fault.ledger import Plan, Receipt
 
 if TYPE_CHECKING:
@@ -108,55 +106,34 @@ class Units:
     # Sending, in a thread of its own
 
     def _run(self) -> None:
-        producer: KafkaProducer | None = None
+        producer = Producer({"bootstrap_servers": self._city.bootstrap}, client_id="fault-units")
         while not self._stop.is_set():
-            try:
-                producer = producer or self._connect()
-                idle = self._send_round(producer) == 0
-            except (KafkaError, OSError):
-                if producer is not None:
-                    producer.close(timeout=0)
-                producer, idle = None, False
+            sent, failed = self._send_round(producer)
+            if failed:
                 time.sleep(_RETRY_SECONDS)
-            if idle:
+            elif not sent:
                 time.sleep(_PAUSE_SECONDS)
-        if producer is not None:
-            producer.close(timeout=1)
+        producer.close()
 
-    def _connect(self) -> KafkaProducer:
-        return KafkaProducer(
-            bootstrap_servers=self._city.bootstrap,
-            api_version=_API_VERSION,
-            acks="all",
-            request_timeout_ms=3000,
-            delivery_timeout_ms=4000,
-            max_block_ms=2000,
-            reconnect_backoff_max_ms=300,
-            allow_auto_create_topics=False,
-            metrics_enabled=False,
-        )
+    def _send_round(self, producer: Producer) -> tuple[int, int]:
+        """Send the next receipt of each ticket, and return how many were acknowledged and how many were not.
 
-    def _send_round(self, producer: KafkaProducer) -> int:
-        """Send the next receipt of each ticket; one that fails stays where it is, before those that follow it."""
+        A receipt that fails stays where it is, before those that follow it.
+        """
         with self._lock:
             heads = [(ticket_id, queue[0]) for ticket_id, queue in self._to_send.items() if queue]
-        futures = []
-        for _, (_, receipt, value) in heads:
-            payload = json.dumps(value, ensure_ascii=False).encode()
-            futures.append(producer.send(f"receipts.{receipt.unit}.v1", payload, receipt.ticket_id.encode()))
-        failure: Exception | None = None
-        for (ticket_id, (ledger, receipt, _)), future in zip(heads, futures, strict=True):
-            try:
-                future.get(timeout=8)
-            except KafkaError as error:
-                failure = error
-                continue
-            ledger.sent(receipt)
-            with self._lock:
-                self._to_send[ticket_id].popleft()
-        if failure is not None:
-            raise failure
-        return len(heads)
+        records = [
+            (f"receipts.{receipt.unit}.v1", receipt.ticket_id, json.dumps(value, ensure_ascii=False).encode(), [])
+            for _, (_, receipt, value) in heads
+        ]
+        outcomes = producer.send(records)
+        for (ticket_id, (ledger, receipt, _)), error in zip(heads, outcomes, strict=True):
+            if error is None:
+                ledger.sent(receipt)
+                with self._lock:
+                    self._to_send[ticket_id].popleft()
+        failed = sum(error is not None for error in outcomes)
+        return len(heads) - failed, failed
 
 
 def settle(city: City, units: Units, ticket_ids: Collection[str], *, within: float = 90) -> None:
