@@ -27,7 +27,7 @@ class Backoffs:
         self._monotonic = monotonic
         self._pauses: dict[str, _Pause] = {}
 
-    def __contains__(self, name: str) -> bool:
+    def __contains__(self, name: object) -> bool:
         """Whether a thing is in backoff."""
         return name in self._pauses
 

@@ -43,7 +43,7 @@ _CLOSE_TIMEOUT = timedelta(seconds=3)
 _REBUILD_PAUSE = timedelta(milliseconds=500)
 _TYPICAL_RECORD_BYTES = 600
 _STEP_LIMIT = timedelta(seconds=60)
-"""A poll, a batch or a commit that takes longer hangs."""
+"""A poll, a commit, a batch, or a record that is handled alone, that takes longer hangs."""
 _WHOLE_BATCH_BYTES = MOST_POLLED_BYTES // 2
 _LONGEST_BACK_OFF = timedelta(seconds=2)
 
@@ -156,7 +156,7 @@ class Consumer:
         while not stop.is_set():
             try:
                 with self._progress.round():
-                    self._sink.process(records)
+                    self._sink.process(records, self._progress.step)
             except Exception as error:
                 if not is_transient(error):
                     raise

@@ -18,7 +18,7 @@ import structlog
 from chassis.transient import is_transient, ran_out_of_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from chassis.metrics import ChassisMetrics
 
@@ -100,7 +100,8 @@ class DueItemsTick:
         Raises:
             Exception: A transient error of the database, or one that belongs to no item.
         """
-        acted = self._act_on_batch() + self._retry()
+        acted = self._act_on_batch()
+        acted += self._retry(database_works=acted > 0)
         self._waiting.set(len(self._pushed_back))
         return acted
 
@@ -117,11 +118,22 @@ class DueItemsTick:
             log.warning("due_batch_split", timer=self._name, size=len(ids), error=type(error).__name__)
         return self._act_on_each(ids)
 
-    def _retry(self) -> int:
+    def _retry(self, *, database_works: bool) -> int:
         now = self._monotonic()
-        return self._act_on_each([item for item, state in self._pushed_back.items() if state.retry_at <= now])
+        return self._act_on_each(
+            [item for item, state in self._pushed_back.items() if state.retry_at <= now], database_works=database_works
+        )
 
-    def _act_on_each(self, ids: Sequence[str]) -> int:
+    def _act_on_each(self, ids: Sequence[str], *, database_works: bool = False) -> int:
+        """Act on items one by one, and push those back that fail.
+
+        Args:
+            ids: The items.
+            database_works: Whether others were acted on a moment ago, so that a time-out is due to the item.
+
+        Raises:
+            Exception: A transient error of the database. Items that timed out before it are set aside, so that the next batch is of others.
+        """
         acted = 0
         slow: dict[str, Exception] = {}
         for item in ids:
@@ -130,7 +142,13 @@ class DueItemsTick:
             except Exception as error:
                 if ran_out_of_time(error):
                     slow[item] = error
-                    if not acted and len(slow) == _SLOW_IN_A_ROW:
+                    if database_works:
+                        # The others come first again, before the next one that may take as long.
+                        break
+                    if len(slow) == _SLOW_IN_A_ROW:
+                        if acted:
+                            break
+                        self._set_aside(slow)
                         raise
                 elif is_transient(error):
                     raise
@@ -141,6 +159,11 @@ class DueItemsTick:
         for item, reason in slow.items():
             self._push_back(item, reason)
         return acted
+
+    def _set_aside(self, items: Iterable[str]) -> None:
+        """Leave items out of batches until their next try, which comes soon: maybe the database is to blame."""
+        for item in items:
+            self._pushed_back[item] = _PushedBack(_FIRST_BACKOFF, self._monotonic() + _FIRST_BACKOFF.total_seconds())
 
     def _push_back(self, item: str, error: Exception) -> None:
         state = self._pushed_back.pop(item, None)

@@ -74,7 +74,7 @@ class ChassisMetrics:
         )
         self.topic_backoff = Gauge(
             "paidan_topic_backoff",
-            "1 while a topic takes no writes and its messages wait; others go on.",
+            "1 while a topic or a partition of it takes no writes and its messages wait; others go on.",
             ["topic"],
             registry=self.registry,
         )

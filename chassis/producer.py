@@ -16,11 +16,13 @@ import threading
 import time
 from contextlib import suppress
 from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from kafka import KafkaProducer, TopicPartition
 from kafka import errors as kafka_errors
+from kafka.partitioner.default import murmur2
 from kafka.util import ensure_valid_topic_name
 
 from chassis import failpoint
@@ -74,6 +76,7 @@ class Producer:
             "max_block_ms": milliseconds(_DOUBT),
         }
         self._client: KafkaProducer | None = None
+        self._partitions: dict[str, int] = {}
 
     def send(self, records: Sequence[OutRecord], *, within: timedelta = DEADLINE) -> list[Exception | None]:
         """Send (topic, key, value, headers) records and wait for the brokers, for all records together no longer than `within`.
@@ -89,6 +92,8 @@ class Producer:
             self._client = KafkaProducer(**self._options)
         client = self._client
         _learn(client, {record[0] for record in records}, end)
+        for topic in {record[0] for record in records}:
+            self._partitions[topic] = len(client._metadata.partitions_for_topic(topic) or ()) or self._partitions.get(topic, 0)  # noqa: SLF001 - see `_learn`
         handed = [_hand_over(client, record, began, end) for record in records]
         failpoint.reach("producer.after_send")
         wave = _Wave([each for each in handed if not isinstance(each, Exception)])
@@ -100,6 +105,11 @@ class Producer:
         if any(_is_unclear(each, outcome) for each, outcome in zip(handed, outcomes, strict=True)):
             self._discard()
         return outcomes
+
+    def partition_of(self, topic: str, key: str) -> str:
+        """Return `topic/partition` of records of a key; the topic's name if its partitions are not known yet, or there is one."""
+        count = self._partitions.get(topic, 0)
+        return f"{topic}/{_partition(key, count)}" if count > 1 else topic
 
     def close(self) -> None:
         """End the client, and wait up to a second for its thread. The next `send` makes a new one."""
@@ -213,6 +223,12 @@ def _place(client: KafkaProducer, topic: str, key: bytes, value: bytes) -> tuple
     partition = client._partition(topic, None, None, None, key, value)  # noqa: SLF001 - its leader matters, so we choose it here
     led = cluster.leader_for_partition(TopicPartition(topic, partition)) not in _NO_LEADER
     return partition, None if led else "LeaderNotAvailable"
+
+
+@lru_cache(maxsize=50_000)
+def _partition(key: str, count: int) -> int:
+    """Return the partition of a key, as the client's partitioner chooses it."""
+    return int((murmur2(key.encode()) & 0x7FFFFFFF) % count)
 
 
 def _outcome(client: KafkaProducer, topic: str, future: Any, began: float, wave: _Wave) -> Exception | None:  # noqa: ANN401 - as above

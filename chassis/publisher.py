@@ -56,3 +56,7 @@ class Publisher(Protocol):
             Per record None when it is acknowledged, else the error. A record with an error other than `Rejected` may still arrive.
         """
         ...
+
+    def partition_of(self, topic: str, key: str) -> str:
+        """Return a name of the partition on which records of a key go, the same for one partition; the topic's name if it is not known."""
+        ...

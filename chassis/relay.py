@@ -6,14 +6,15 @@ A wave holds of each key one row, or several of one type on a topic each: the sa
 the one before has its outcome. So each topic has a key's rows in the order in which they were written, and other news come after,
 whatever their topic.
 
-A row that fails waits, and the later rows of its key wait for it, except the same news on other topics. A topic on which nothing was
-acknowledged backs off as a whole: its rows wait, and one of them is sent as a probe when the pause is over. Waiting rows have a
+A row that fails waits, and the later rows of its key wait for it, except the same news on other topics. A partition on which nothing was
+acknowledged backs off as a whole: its rows wait, and one of them is sent as a probe when the pause is over. Where the publisher does not
+know the partitions of a topic, the topic backs off as one. Waiting rows have a
 `retry_time`, and indexes keep them apart from the ready ones: however many rows wait, a reading looks at the first ready ones only.
 
     ready: NULL ──failed──► waiting: an instant ──due──► ready
-       └──topic or earlier row waits──► waiting: `PARKED` ──that is over──► ready
+       └──partition or earlier row waits──► waiting: `PARKED` ──that is over──► ready
 
-If no broker answers at all, no row and no topic is to blame: nothing is marked, and one row is tried at each interval.
+If no broker answers at all, no row and no partition is to blame: nothing is marked, and one row is tried at each interval.
 
 One relay at a time works for a service, holding an advisory lock on a connection of its own. When that connection breaks a second relay
 may start while the first still sends; both send a key's rows in order, so that the first copy of each is in order, and the inbox drops
@@ -42,7 +43,7 @@ from chassis.watchdog import Progress
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Container, Iterable, Sequence
+    from collections.abc import Callable, Container, Iterable, Sequence
 
     from sqlalchemy import Connection, Engine, TextClause
 
@@ -54,13 +55,13 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 PARKED = datetime(9999, 1, 1, tzinfo=UTC)
-"""`retry_time` of a row that waits for a topic or for an earlier row of its key, not for an instant."""
+"""`retry_time` of a row that waits for a partition or for an earlier row of its key, not for an instant."""
 _STEP_LIMIT = timedelta(seconds=20)
 """A send has a deadline of 4 s, a statement one of 10 s: a step of the relay that takes longer hangs."""
 
 _FIRST_PAUSE = timedelta(milliseconds=250)
 _LONGEST_PAUSE = timedelta(seconds=4)
-"""Of a topic, and of a row that may be taken when it is sent again: what is back is used again within 4 s."""
+"""Of a partition, and of a row that may be taken when it is sent again: what is back is used again within 4 s."""
 _FIRST_REJECTED_PAUSE = timedelta(seconds=1)
 _LONGEST_REJECTED_PAUSE = timedelta(seconds=15)
 _PROBE_DEADLINE = timedelta(seconds=2)
@@ -68,6 +69,8 @@ _PROBE_CANDIDATES = 20
 _LOOKED_AT_ONCE = 5000
 _RELEASED_AT_ONCE = 5000
 _SWEPT_AT_ONCE = 2000
+_READ_BYTES = 8 * 1024 * 1024
+"""Payloads of one reading: with dead letters of 900 KiB a full batch would exceed the memory and the producer's buffer."""
 _SWEEP_INTERVAL = timedelta(milliseconds=250)
 
 
@@ -110,7 +113,9 @@ class Relay:
         self._progress = watch(self.name, _STEP_LIMIT)
         self._table = outbox.table.fullname
         self._statements = _Statements(self._table)
-        self._topics = Backoffs(_FIRST_PAUSE, _LONGEST_PAUSE)
+        self._lanes = Backoffs(_FIRST_PAUSE, _LONGEST_PAUSE)
+        self._topic_of: dict[str, str] = {}
+        self._next_probe = 0.0
         self._brokers_answer = True
         self._unmarked: list[int] = []
         self._some_wait = True
@@ -132,8 +137,8 @@ class Relay:
                 stop.wait(1)
             finally:
                 self._metrics.relay_active.set(0)
-                for topic in self._topics.names():
-                    self._use_again(topic)
+                for lane in self._lanes.names():
+                    self._use_again(lane)
 
     def _lead(self, stop: threading.Event) -> None:
         """Hold the lock and publish; return when another relay has the lock or `stop` is set."""
@@ -172,12 +177,15 @@ class Relay:
             # Without a broker one row is tried: a probe if none is ready.
             probes = self._choose_probes(conn) if self._brokers_answer or not rows else []
             if probes:
+                began = time.monotonic()
                 published += self._publish(conn, probes, _PROBE_DEADLINE)
+                # However many partitions are in backoff, at most half of the time goes into probes.
+                self._next_probe = 2 * time.monotonic() - began
         return published + released
 
     def _read(self, conn: Connection) -> list[Any]:
         """Return the first ready rows that may go now, in order; those of them that have to wait are parked on the way."""
-        if self._some_wait or self._topics.names():
+        if self._some_wait or self._lanes.names():
             rows = self._read_past_waiting(conn)
         else:
             rows = list(conn.execute(self._statements.read, {"most": self._batch}).all())
@@ -191,11 +199,16 @@ class Relay:
         """Park the ready rows that have to wait, without their payload, until enough others are found."""
         seqs: list[int] = []
         after, most = 0, self._batch
+        ill = set(self._topic_of.values())
+
+        def lane_of(row: Any) -> str:  # noqa: ANN401 - a row
+            return self._lane(row) if row.aggregatetype in ill else str(row.aggregatetype)
+
         while len(seqs) < self._batch:
             ready = conn.execute(self._statements.look, {"after": after, "most": most}).all()
             if not ready:
                 break
-            free, parked = _split(ready, self._topics.names(), self._of_keys(conn, self._statements.waiting_of_keys, ready))
+            free, parked = _split(ready, self._lanes, self._of_keys(conn, self._statements.waiting_of_keys, ready), lane_of)
             seqs += [row.seq for row in free]
             self._park(conn, parked)
             self._progress.step()
@@ -236,43 +249,55 @@ class Relay:
         if answer != self._brokers_answer:
             self._brokers_answer = answer
             log.warning("brokers_back" if answer else "brokers_away")
-        # A topic that rejects a record for what it is takes others.
-        well = {row.aggregatetype for row, error in outcomes if error is None or isinstance(error, Rejected)}
-        ill = {row.aggregatetype: error for row, error in outcomes if error is not None and row.aggregatetype not in well}
-        for topic in well:
-            self._use_again(topic)
-        for topic, error in ill.items():
-            self._back_off(topic, error)
+        if all(error is None for _, error in outcomes) and not self._lanes.names():
+            return outcomes
+        # A partition that rejects a record for what it is takes others.
+        well = {self._lane(row) for row, error in outcomes if error is None or isinstance(error, Rejected)}
+        ill = {lane: (row, error) for row, error in outcomes if error is not None and (lane := self._lane(row)) not in well}
+        for lane in well:
+            self._use_again(lane)
+        for lane, (row, error) in ill.items():
+            self._back_off(lane, row.aggregatetype, error)
         return outcomes
 
-    def _back_off(self, topic: str, error: Exception) -> None:
-        """Let a topic back off on which nothing of a wave was acknowledged."""
+    def _lane(self, row: Any) -> str:  # noqa: ANN401 - a row
+        """Return the name of what backs off as one: the row's partition, or its topic if the partition is not known."""
+        return self._publisher.partition_of(row.aggregatetype, row.aggregateid)
+
+    def _back_off(self, lane: str, topic: str, error: Exception) -> None:
+        """Let a partition back off on which nothing of a wave was acknowledged."""
         if isinstance(error, BrokersAway):
-            self._topics.postpone(topic)
+            self._lanes.postpone(lane)
             return
-        pause = self._topics.fail(topic)
-        log.warning("topic_backoff", topic=topic, error=reason_of(error), retry_in_seconds=pause.total_seconds())
+        pause = self._lanes.fail(lane)
+        self._topic_of[lane] = topic
+        log.warning("topic_backoff", topic=topic, partition=lane, error=reason_of(error), retry_in_seconds=pause.total_seconds())
         self._metrics.topic_backoff.labels(topic).set(1)
 
-    def _use_again(self, topic: str) -> None:
-        if self._topics.succeed(topic):
-            log.info("topic_recovered", topic=topic)
-            self._metrics.topic_backoff.labels(topic).set(0)
+    def _use_again(self, lane: str) -> None:
+        if self._lanes.succeed(lane):
+            topic = self._topic_of.pop(lane)
+            log.info("topic_recovered", topic=topic, partition=lane)
+            self._metrics.topic_backoff.labels(topic).set(topic in self._topic_of.values())
             self._some_wait, self._sweep = True, _Sweep()
 
     def _choose_probes(self, conn: Connection) -> list[Any]:
-        """Return one row of each topic whose pause is over; a topic of which no row could go is used again without a probe."""
+        """Return one row of each partition whose pause is over; a partition of which no row could go is used again without a probe."""
         chosen: list[int] = []
-        for topic in self._topics.due():
-            parked = conn.execute(self._statements.read_topic, {"parked": PARKED, "topic": topic, "most": _SWEPT_AT_ONCE}).all()
-            # Those that were tried least: if one partition of the topic is ill, the others must not wait for it.
-            candidates = sorted(self._free(conn, self._statements.waiting_of_keys, parked), key=lambda row: row.attempts)
+        parked: dict[str, Sequence[Any]] = {}
+        for lane in self._lanes.due() if time.monotonic() >= self._next_probe else ():
+            topic = self._topic_of[lane]
+            if topic not in parked:
+                parked[topic] = conn.execute(self._statements.read_topic, {"parked": PARKED, "topic": topic, "most": _SWEPT_AT_ONCE}).all()
+            # Those that were tried least: if one key is in trouble, or the partitions are not known, the others must not wait for it.
+            free = self._free(conn, self._statements.waiting_of_keys, [row for row in parked[topic] if self._lane(row) == lane])
+            candidates = sorted(free, key=lambda row: row.attempts)
             candidates = self._free(conn, self._statements.ready_of_keys, candidates[:_PROBE_CANDIDATES])
             if candidates:
                 least = min(row.attempts for row in candidates)
                 chosen.append(random.choice([row for row in candidates if row.attempts == least]).seq)  # noqa: S311 - no secret
             else:
-                self._use_again(topic)
+                self._use_again(lane)
         return list(conn.execute(self._statements.read_some, {"seqs": chosen}).all()) if chosen else []
 
     def _free(self, conn: Connection, statement: TextClause, rows: Sequence[Any]) -> list[Any]:
@@ -302,7 +327,7 @@ class Relay:
             self._progress.step()
 
     def _hold_back(self, conn: Connection, failed: Sequence[tuple[Any, Exception]]) -> None:
-        """Let rows wait that were not acknowledged, longer each time; those of a topic in backoff wait for the topic."""
+        """Let rows wait that were not acknowledged, longer each time; those of a partition in backoff wait for it."""
         if not failed:
             return
         now = datetime.now(UTC)
@@ -319,7 +344,7 @@ class Relay:
                 )
             else:
                 pause = pause_after(row.attempts, _FIRST_PAUSE, _LONGEST_PAUSE)
-            retries.append(PARKED if row.aggregatetype in self._topics else now + pause)
+            retries.append(PARKED if self._lane(row) in self._lanes else now + pause)
         self._some_wait = True
         conn.execute(
             self._statements.hold_back,
@@ -343,7 +368,7 @@ class Relay:
         if not self._sweep.is_due():
             return 0
         parked = conn.execute(self._statements.read_parked, {"after": self._sweep.after, "parked": PARKED, "most": _SWEPT_AT_ONCE}).all()
-        free = [row.seq for row in self._free(conn, self._statements.waiting_of_keys, parked) if row.aggregatetype not in self._topics]
+        free = [row.seq for row in self._free(conn, self._statements.waiting_of_keys, parked) if self._lane(row) not in self._lanes]
         if free:
             conn.execute(self._statements.release, {"seqs": free})
         if not parked and self._sweep.after == 0:
@@ -379,9 +404,8 @@ class _Statements:
 
     def __init__(self, table: str) -> None:
         columns = "seq, id, aggregatetype, aggregateid, type, payload, headers, create_time, attempts"
-        self.read = text(f"""
-            SELECT {columns} FROM {table} WHERE retry_time IS NULL ORDER BY retry_time, seq LIMIT :most
-        """)  # noqa: S608 - the table's name is ours, here and below
+        ready = f"SELECT {columns} FROM {table} WHERE retry_time IS NULL ORDER BY retry_time, seq LIMIT :most"  # noqa: S608 - the table's name is ours, here and below
+        self.read = text(_first_bytes(columns, ready))
         self.look = text(f"""
             SELECT seq, aggregatetype, aggregateid, type FROM {table}
             WHERE retry_time IS NULL AND seq > :after ORDER BY retry_time, seq LIMIT :most
@@ -394,7 +418,7 @@ class _Statements:
             SELECT seq, aggregatetype, aggregateid, type, attempts FROM {table}
             WHERE retry_time = :parked AND aggregatetype = :topic ORDER BY retry_time, seq LIMIT :most
         """)  # noqa: S608
-        self.read_some = text(f"SELECT {columns} FROM {table} WHERE seq = ANY(:seqs) ORDER BY seq")  # noqa: S608
+        self.read_some = text(_first_bytes(columns, f"SELECT {columns} FROM {table} WHERE seq = ANY(:seqs)"))  # noqa: S608
         self.waiting_of_keys = text(f"""
             SELECT k.key AS aggregateid, w.type, w.aggregatetype, w.seq FROM unnest(CAST(:keys AS text[])) AS k (key)
             CROSS JOIN LATERAL (
@@ -426,18 +450,36 @@ class _Statements:
         """)  # noqa: S608
 
 
+def _first_bytes(columns: str, rows: str) -> str:
+    """Return a query for the first rows of another by `seq`, up to the one whose payload passes `_READ_BYTES`.
+
+    The length of a payload that is stored out of line is known without reading it.
+    """
+    return f"""
+        SELECT {columns} FROM (
+            SELECT r.*, sum(octet_length(payload)) OVER (ORDER BY seq) - octet_length(payload) AS bytes_before FROM ({rows}) AS r
+        ) AS s WHERE bytes_before <= {_READ_BYTES} ORDER BY seq
+    """  # noqa: S608
+
+
 def _waits_for(row: Any, earlier: Any) -> bool:  # noqa: ANN401 - rows
     """Whether a row has to wait for an earlier row of its key: always, but not for the same news on another topic."""
     return bool(earlier.seq < row.seq and (earlier.type != row.type or earlier.aggregatetype == row.aggregatetype))
 
 
-def _split(rows: Iterable[Any], topics: Container[str], waiting: Iterable[Any] = ()) -> tuple[list[Any], list[Any]]:
+def _split(
+    rows: Iterable[Any],
+    lanes: Container[str],
+    waiting: Iterable[Any] = (),
+    lane_of: Callable[[Any], str] = lambda row: row.aggregatetype,
+) -> tuple[list[Any], list[Any]]:
     """Split rows, in order, into those that may go and those that have to wait.
 
     Args:
         rows: Rows without a gap: of their keys, no other rows before them but those of `waiting`.
-        topics: Topics in backoff.
+        lanes: Partitions and topics in backoff.
         waiting: Rows that wait already.
+        lane_of: Gives what of `lanes` a row is on; its topic by default.
     """
     free: list[Any] = []
     parked: list[Any] = []
@@ -445,7 +487,7 @@ def _split(rows: Iterable[Any], topics: Container[str], waiting: Iterable[Any] =
     for each in waiting:
         of_key[each.aggregateid].append(each)
     for row in rows:
-        if row.aggregatetype in topics or any(_waits_for(row, each) for each in of_key.get(row.aggregateid, ())):
+        if lane_of(row) in lanes or any(_waits_for(row, each) for each in of_key.get(row.aggregateid, ())):
             of_key[row.aggregateid].append(row)
             parked.append(row)
         else:

@@ -52,8 +52,12 @@ _SLOW_IN_A_ROW = 5
 class Sink(Protocol):
     """Where a consumer's records go."""
 
-    def process(self, records: Sequence[Record]) -> None:
+    def process(self, records: Sequence[Record], step: Callable[[], None] = ...) -> None:
         """Handle records, durably, before returning.
+
+        Args:
+            records: What to handle.
+            step: Called after each record that is handled alone, so that a slow batch is not taken for one that hangs.
 
         Raises:
             Exception: A transient one (`chassis.transient.is_transient`): nothing was handled, or what was handled will be recognised; call
@@ -126,8 +130,9 @@ class TransactionalSink(Generic[U]):
         self._limit = limit or DeadLetterLimit(20, timedelta(minutes=1))
         self._on_dead_letter = on_dead_letter
         self._on_repeated = on_repeated
+        self._suspects: set[bytes | None] = set()
 
-    def process(self, records: Sequence[Record]) -> None:
+    def process(self, records: Sequence[Record], step: Callable[[], None] = lambda: None) -> None:
         """Handle records together, or one by one where together fails."""
         self._metrics.batch_size.observe(len(records))
         try:
@@ -137,13 +142,20 @@ class TransactionalSink(Generic[U]):
                 raise
             if len(records) > 1:
                 log.warning("batch_split", consumer=self._consumer, size=len(records), error=type(error).__name__)
-            self._process_each(records)
+            self._process_each(records, step)
+        self._suspects.clear()
 
-    def _process_each(self, records: Sequence[Record]) -> None:
-        """Handle each record alone; those that time out, and those behind them of the same key, last."""
+    def _process_each(self, records: Sequence[Record], step: Callable[[], None]) -> None:
+        """Handle each record alone; those that time out, and those behind them of the same key, last.
+
+        Raises:
+            DBAPIError: The first ones timed out, and none was handled. When they come again the others are first, and tell whether the
+                database is slow.
+        """
         slow: list[Record] = []
         handled = 0
-        for record in records:
+        for record in sorted(records, key=lambda record: record.key in self._suspects):
+            step()
             if record.key is not None and any(record.key == each.key for each in slow):
                 slow.append(record)
                 continue
@@ -151,11 +163,15 @@ class TransactionalSink(Generic[U]):
                 self._process_alone(record)
             except DBAPIError as error:
                 slow.append(record)
-                if not ran_out_of_time(error) or (not handled and len(slow) == _SLOW_IN_A_ROW):
+                if not ran_out_of_time(error):
+                    raise
+                if not handled and len(slow) == _SLOW_IN_A_ROW:
+                    self._suspects |= {each.key for each in slow}
                     raise
             else:
                 handled += 1
         for record in slow:
+            step()
             self._process_slow(record)
 
     def _process_slow(self, record: Record) -> None:
@@ -286,7 +302,7 @@ class ProducingSink:
         self._metrics = metrics
         self._limit = limit or DeadLetterLimit(20, timedelta(minutes=1))
 
-    def process(self, records: Sequence[Record]) -> None:
+    def process(self, records: Sequence[Record], step: Callable[[], None] = lambda: None) -> None:
         """Handle records and produce what comes of them; every future is checked before this returns."""
         self._metrics.batch_size.observe(len(records))
         try:
@@ -294,13 +310,14 @@ class ProducingSink:
         except Exception as error:
             if is_transient(error):
                 raise
-            produced = [message for record in records for message in self._handle_alone(record)]
+            produced = [message for record in records for message in self._handle_alone(record, step)]
         self._produce(produced)
         buried = sum(message.topic.endswith(SUFFIX) for message in produced)
         self._metrics.consumed.labels(records[0].topic, "dead_lettered").inc(buried)
         self._metrics.consumed.labels(records[0].topic, "done").inc(len(records) - buried)
 
-    def _handle_alone(self, record: Record) -> Sequence[OutMessage]:
+    def _handle_alone(self, record: Record, step: Callable[[], None]) -> Sequence[OutMessage]:
+        step()
         try:
             return self._handler([read_record(record)])
         except InvalidMessage as error:

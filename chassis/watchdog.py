@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _CHECK_INTERVAL = timedelta(seconds=1)
+_SUSPENDED = timedelta(seconds=5)
+"""If the watchdog itself did not run for so long, the whole process did not: no loop is to blame, and their limits begin anew."""
 _FRAMES = 15
 
 
@@ -53,12 +55,16 @@ class Progress:
         """Declare that the current round goes on: its limit begins anew."""
         self._current = (self._monotonic(), threading.get_ident())
 
-    def overrun(self) -> tuple[float, int] | None:
-        """Return since how many seconds the current step runs, and the identifier of its thread; None within the limit."""
+    def overrun(self, *, not_before: float = 0.0) -> tuple[float, int] | None:
+        """Return since how many seconds the current step runs, and the identifier of its thread; None within the limit.
+
+        Args:
+            not_before: Instant of the monotonic clock from which on time counts.
+        """
         current = self._current
         if current is None:
             return None
-        seconds = self._monotonic() - current[0]
+        seconds = self._monotonic() - max(current[0], not_before)
         return (seconds, current[1]) if seconds > self._limit else None
 
 
@@ -77,6 +83,7 @@ class Watchdog:
         self._watched: list[Progress] = []
         self._stalled: set[str] = set()
         self._critical: set[str] = set()
+        self._resumed = 0.0
 
     def watch(self, name: str, limit: timedelta, *, critical: bool = True) -> Progress:
         """Return the progress of a loop that is watched from now on.
@@ -99,13 +106,19 @@ class Watchdog:
 
     def run(self, stop: threading.Event) -> None:
         """Check until `stop` is set."""
+        last = self._monotonic()
         while not stop.wait(_CHECK_INTERVAL.total_seconds()):
+            now = self._monotonic()
+            if now - last > _SUSPENDED.total_seconds():
+                self._resumed = now
+                log.warning("process_resumed", seconds=round(now - last, 1))
+            last = now
             self.check()
 
     def check(self) -> None:
         """Look at every loop once."""
         for progress in self._watched:
-            overrun = progress.overrun()
+            overrun = progress.overrun(not_before=self._resumed)
             if overrun is not None and progress.name not in self._stalled:
                 self._stalled.add(progress.name)
                 self._metrics.loop_stalled.labels(progress.name).set(1)

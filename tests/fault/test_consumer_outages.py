@@ -47,8 +47,9 @@ class Collecting:
     def __init__(self) -> None:
         self.values: list[bytes] = []
 
-    def process(self, records: Sequence[Record]) -> None:
+    def process(self, records: Sequence[Record], step: Callable[[], None] = lambda: None) -> None:
         self.values += [record.value or b"" for record in records]
+        step()
 
 
 @pytest.fixture(autouse=True)

@@ -40,6 +40,9 @@ class Watched:
         self.producer = Producer(brokers.options, client_id="watched")
         self.acknowledged: list[tuple[float, str]] = []
 
+    def partition_of(self, topic: str, key: str) -> str:
+        return self.producer.partition_of(topic, key)
+
     def send(self, records: Sequence[OutRecord], *, within: timedelta) -> list[Exception | None]:
         outcomes = self.producer.send(records, within=within)
         now = time.monotonic()

@@ -6,6 +6,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -87,6 +88,22 @@ def test_what_stands_behind_a_slow_message_of_the_same_key_comes_after_it(probe:
 
     assert probe.effects() == ["a:1", "b:1", "a:2"]
     assert buried(probe) == [("STATEMENT_TIMEOUT", "1")]
+
+
+def test_many_slow_messages_at_the_head_do_not_stop_the_others_for_ever(probe: Probe) -> None:
+    sink = sink_of(probe)
+    batch = records(*(f"{n}:!slow" for n in range(5)), "a", "b")
+    steps: list[float] = []
+
+    with pytest.raises(DBAPIError) as put_off:
+        sink.process(batch)
+    assert is_transient(put_off.value)
+    sink.process(batch, lambda: steps.append(time.monotonic()))
+
+    assert probe.effects() == ["a", "b"]
+    assert buried(probe) == [("STATEMENT_TIMEOUT", str(n)) for n in range(5)]
+    assert len(steps) == len(batch) + 5
+    assert max(after - before for before, after in pairwise(steps)) < 5, "each record is progress"
 
 
 def test_while_a_whole_table_is_locked_nothing_is_a_dead_letter(probe: Probe) -> None:

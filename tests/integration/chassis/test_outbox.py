@@ -53,6 +53,9 @@ class Log:
     went_out: list[tuple[str, str, str]] = field(default_factory=list)
     trouble: random.Random | None = None
 
+    def partition_of(self, topic: str, key: str) -> str:
+        return self.behind.partition_of(topic, key)
+
     def send(self, records: Sequence[OutRecord], *, within: timedelta = DEADLINE) -> list[Exception | None]:
         outcomes: list[Exception | None] = [None] * len(records)
         fates = [self._fate() for _ in records]
@@ -314,6 +317,9 @@ class Both:
         self._went_out = went_out
         self._waits = True
 
+    def partition_of(self, topic: str, key: str) -> str:
+        return self._producer.partition_of(topic, key)
+
     def send(self, records: Sequence[OutRecord], *, within: timedelta = DEADLINE) -> list[Exception | None]:
         if self._waits:
             self._waits = False
@@ -395,6 +401,17 @@ def test_while_the_brokers_are_away_a_relay_still_stops_in_time(probe: Probe) ->
     assert took < 15, "a process has 20 s to stop"
     assert len(probe.waiting()) == 200
     assert all(row.attempts == 0 for row in probe.waiting())
+
+
+def test_a_producer_names_the_partition_on_which_a_key_goes(topics: Topics, producer: Producer) -> None:
+    (topic,) = topics.make("names", partitions=6)
+    keys = [f"钥匙 {n}" for n in range(40)] + [""]
+    assert producer.partition_of(topic, keys[0]) == topic, "not known yet"
+
+    assert producer.send([(topic, key, key.encode(), []) for key in keys]) == [None] * len(keys)
+
+    found = {record.value.decode(): f"{topic}/{record.partition}" for record in topics.read(topic)}
+    assert {key: producer.partition_of(topic, key) for key in keys} == found
 
 
 def test_a_producer_tells_what_was_rejected_from_what_may_be_sent_again(topics: Topics, producer: Producer) -> None:

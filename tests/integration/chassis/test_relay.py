@@ -36,8 +36,12 @@ class Brokers:
     """A publisher that takes every record but those for which it is told an error."""
 
     fails: Callable[[str, str], Exception | None] = lambda _topic, _key: None
+    partitions: Callable[[str, str], str] = lambda topic, _key: topic
     taken: list[tuple[str, str, str]] = field(default_factory=list)
     sent: list[list[tuple[str, str]]] = field(default_factory=list)
+
+    def partition_of(self, topic: str, key: str) -> str:
+        return self.partitions(topic, key)
 
     def send(self, records: Sequence[OutRecord], *, within: timedelta = DEADLINE) -> list[Exception | None]:
         assert within <= DEADLINE
@@ -217,6 +221,59 @@ def test_a_topic_of_which_only_an_ill_partition_was_tried_is_used_again_by_rows_
     rounds.until(lambda: len(brokers.bodies(BAD)) == 3, within=5)
 
     assert sorted(brokers.bodies(BAD)) == ["well 0", "well 1", "well 2"]
+
+
+def test_an_ill_partition_with_more_rows_than_a_reading_takes_does_not_starve_the_others(
+    probe: Probe, rounds_of: Callable[..., Rounds]
+) -> None:
+    """A send without any acknowledgement takes the real producer 2 s, one with some of them 1 s."""
+
+    def partition_of(topic: str, key: str) -> str:
+        return f"{topic}/0" if key.startswith("ill") else f"{topic}/{1 + int(key[-1]) % 5}"
+
+    def cost(sent: Sequence[tuple[str, str]]) -> float:
+        ill = sum(key.startswith("ill") for _, key in sent)
+        return 0.0 if not ill else 2.0 if ill == len(sent) else 1.0
+
+    brokers = Brokers(lambda topic, key: TopicUnavailable(topic, "NotAcknowledged") if key.startswith("ill") else None, partition_of)
+    rounds = rounds_of(brokers, batch=100)
+    probe.publish(*(message(BAD, f"ill{i}", f"{i}") for i in range(600)))
+    for _ in range(20):
+        rounds.run()
+    before, began = len(brokers.sent), time.monotonic()
+
+    probe.publish(*(message(BAD, f"well{i}", f"well {i}") for i in range(50)))
+    rounds.until(lambda: len(brokers.bodies(BAD)) == 50, within=30)
+
+    took = time.monotonic() - began + sum(cost(sent) for sent in brokers.sent[before:])
+    log.info("measured", seconds=round(took, 1), sends=len(brokers.sent) - before)
+    assert took < 10
+    assert probe.count("paidan_topic_backoff", topic=BAD) == 1
+
+    brokers.fails = lambda _topic, _key: None
+    rounds.until(lambda: not probe.waiting(), within=10)
+    assert probe.count("paidan_topic_backoff", topic=BAD) == 0
+
+
+def test_rows_that_are_large_are_read_a_bounded_number_of_bytes_at_once(probe: Probe, rounds_of: Callable[..., Rounds]) -> None:
+    sizes: list[int] = []
+
+    class Measuring(Brokers):
+        def send(self, records: Sequence[OutRecord], *, within: timedelta = DEADLINE) -> list[Exception | None]:
+            sizes.append(sum(len(value) for _, _, value, _ in records))
+            return super().send(records, within=within)
+
+    brokers = Measuring()
+    rounds = rounds_of(brokers)
+    large = "x" * 900 * 1024
+    for n in range(0, 60, 6):
+        probe.publish(*(message(GOOD, f"k{i % 30}", f"{i} {large}") for i in range(n, n + 6)))
+
+    rounds.until(lambda: len(brokers.taken) == 60, within=30)
+
+    assert max(sizes) <= 9 * 1024 * 1024
+    for key in range(30):
+        assert [int(body.split()[0]) for body in of_key(brokers.taken, f"k{key}")] == [key, key + 30]
 
 
 def test_every_failure_backs_off_its_own_key(probe: Probe, rounds_of: Callable[..., Rounds]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -136,6 +137,42 @@ def test_a_database_that_is_slow_for_all_puts_the_tick_off() -> None:
 
     assert len(stage.items.tries) == 10 + 3
     assert stage.value("paidan_timer_item_failures_total") == 0
+
+
+@pytest.mark.parametrize("poisoned", [3, 10, 12])
+def test_many_that_time_out_at_the_head_do_not_stop_those_behind_them_for_ever(poisoned: int) -> None:
+    stage = Stage(*NAMES)
+    stage.items.failing = dict.fromkeys(NAMES[:poisoned], of_database(errors.QueryCanceled))
+
+    for second in range(12):
+        stage.now = second * 5.0
+        with suppress(DBAPIError), capture_logs():
+            stage.tick()
+
+    assert stage.items.done == NAMES[poisoned:]
+    stage.items.due.append("new")
+    before = len(stage.items.tries)
+    stage.now += 60
+    with capture_logs():
+        stage.tick()
+    assert stage.items.tries[before:][0] == "new"
+    assert len(stage.items.tries) - before <= 2, "each one takes the time of a time-out, in which no other is acted on"
+
+
+def test_a_database_that_was_slow_for_all_delays_nothing_once_it_is_well() -> None:
+    stage = Stage(*NAMES)
+    stage.items.failing = dict.fromkeys(NAMES, of_database(errors.QueryCanceled))
+    for second in range(100):
+        stage.now = float(second)
+        with suppress(DBAPIError), capture_logs():
+            stage.tick()
+
+    stage.items.failing.clear()
+    for _ in range(10):
+        stage.now += 1
+        stage.tick()
+
+    assert sorted(stage.items.done) == NAMES
 
 
 def test_an_error_that_belongs_to_no_item_is_raised() -> None:

@@ -138,6 +138,35 @@ def test_it_checks_by_itself_until_it_is_stopped(metrics: ChassisMetrics) -> Non
     assert not thread.is_alive()
 
 
+class Waits(threading.Event):
+    """Each wait takes as long as the test says, and the last one ends the run."""
+
+    def __init__(self, monotonic: Monotonic, *seconds: float) -> None:
+        super().__init__()
+        self._monotonic = monotonic
+        self._seconds = list(seconds)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout == 1
+        if not self._seconds:
+            return True
+        self._monotonic.seconds += self._seconds.pop(0)
+        return False
+
+
+@pytest.mark.parametrize(("waits", "stalls"), [([1.0, 60.0, 1.0, 1.0], 0), ([60.0, *[1.0] * 22], 1)])
+def test_a_process_that_was_suspended_has_its_limits_begin_anew(
+    watchdog: Watchdog, monotonic: Monotonic, waits: list[float], stalls: int
+) -> None:
+    relay = watchdog.watch("relay", LIMIT)
+
+    with relay.round(), capture_logs() as logs:
+        watchdog.run(Waits(monotonic, *waits))
+
+    assert [line["event"] for line in logs] == ["process_resumed", *["loop_stalled"] * stalls]
+    assert watchdog.healthy() == (not stalls)
+
+
 def test_a_progress_that_nobody_watches_costs_nothing() -> None:
     progress = Progress("relay", LIMIT)
 
