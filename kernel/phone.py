@@ -1,7 +1,7 @@
 """Phone numbers as people send them, in one form that a person can dial.
 
 `电话：０２３－６７００１２３４ 分机８０５、+86 138 0000 1111` becomes `023-67001234转805/+86 138 0000 1111`. The digits of the result are
-the digits that were sent: none is added, dropped or moved.
+the digits that were sent, but for the number of a label (`手机2：`): none is added, dropped or moved.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ def _watch(child: Child, stopping: threading.Event, on_progress: Callable[[str],
         except Exception as error:  # noqa: BLE001 - a child can be killed, by whomever, at any point of its start; it is tried again
             if stopping.is_set():
                 return
-            problem = f"did not start ({type(error).__name__}: {error})"
+            problem = f"did not start ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
         else:
             on_progress(f"{child.name} is ready again after {monotonic() - begin:.1f} s")
         if problem and child.alive:
