@@ -27,6 +27,8 @@ from paidan.sla.v1.sla_service_pb2_grpc import SlaServiceStub
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sqlalchemy import Engine
+
 VARIABLE = "PAIDAN_CONNECTION"
 DEFAULT_FILE = Path(".local/connection.json")
 LOCAL_PORTAL = "local"
@@ -43,6 +45,7 @@ _CHANNEL_OPTIONS = (
     ("grpc.min_reconnect_backoff_ms", 5_000),
 )
 _DATABASE_TIMEOUT_SECONDS = 10
+"""Longest time to connect, and for the server's machine to acknowledge what was sent."""
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -98,9 +101,15 @@ def bearer(token: str) -> Metadata:
     return (("authorization", f"Bearer {token}"),)
 
 
+def database_engine(database_url: str) -> Engine:
+    """Return an engine that gives up when the server does not answer."""
+    limits = {"connect_timeout": _DATABASE_TIMEOUT_SECONDS, "tcp_user_timeout": _DATABASE_TIMEOUT_SECONDS * 1000}
+    return create_engine(database_url, connect_args=limits)
+
+
 def issue_tokens(database_url: str, callers: list[Caller], *, note: str = "local") -> list[str]:
     """Issue a token for each caller, in order."""
-    engine = create_engine(database_url, connect_args={"connect_timeout": _DATABASE_TIMEOUT_SECONDS})
+    engine = database_engine(database_url)
     try:
         with engine.begin() as conn:
             return [issue(conn, caller, note=note).token for caller in callers]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from kafka.errors import KafkaError
 from rich.table import Table
-from sqlalchemy import create_engine, select
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from chassis.caller import Caller, Role
@@ -20,7 +20,7 @@ from chassis.migrations import MigrationFailed
 from chassis.outbox import Outbox
 from chassis.settings import KafkaSettings, ServiceSettings
 from chassis.sql import build_engine
-from cli.connection import connection_file, load
+from cli.connection import connection_file, database_engine, load
 from cli.output import CommandError, JsonFlag, console, errors_shown, print_json
 from deploy.schemas import migrate_all
 from deploy.topics import create_topics
@@ -188,7 +188,7 @@ def database_url() -> str:
 
 @contextmanager
 def _database() -> Iterator[Connection]:
-    engine = create_engine(database_url())
+    engine = database_engine(database_url())
     try:
         with engine.begin() as conn:
             yield conn

@@ -1,7 +1,7 @@
 """Phone numbers as people send them, in one form that a person can dial.
 
 `电话：０２３－６７００１２３４ 分机８０５、+86 138 0000 1111` becomes `023-67001234转805/+86 138 0000 1111`. The digits of the result are
-the digits that were sent: none is added, dropped or moved.
+the digits that were sent, but for the number of a label (`手机2：`): none is added, dropped or moved.
 """
 
 from __future__ import annotations
@@ -19,24 +19,35 @@ LEAST_DIGITS = 5
 MOST_DIGITS = 20
 """Digits of one number: a short service number such as 12345, up to 15 digits of E.164 with an international prefix and an extension."""
 
-_ENDS = " \n\r\x0b\x0c\x85\u2028\u2029"
+_LEAST_DIGITS_APART = 7
+"""Digits from which a group between blanks can be a number of its own."""
+
+_ENDS = " \n\r\x0b\x0c\x85\u2028\u2029\"'“”‘’"
 _VARIATION_SELECTORS = frozenset("\ufe0e\ufe0f")
 _PLAIN = FULL_WIDTH | str.maketrans(
     {
         **dict.fromkeys("－﹣−–—‐‑‒―﹘.．·・", "-"),
         **dict.fromkeys("（［【〔[", "("),
         **dict.fromkeys("）］】〕]", ")"),
-        **dict.fromkeys("／、，,；;｜|", "/"),
+        **dict.fromkeys("／、，,；;。｜|", "/"),
         "﹢": "+",
     }
 )
 _LABEL = re.compile(
-    r"(?:(?:联系|联络|办公|移动|固定|单位|公司|本人)?(?:[电電][话話]|手[机機]|座机|固话)(?:号码|號碼|号)?"
-    r"|联系方式|号码|telephone|tel|phone|mobile|[☎☏📞📱])[ :-]*",
+    r"(?:(?:(?:联系人?|联络|办公室?|移动|固定|单位|公司|企业|本人|个人|负责人|经办人|值班|服务|咨询|客服)?"
+    r"(?:[电電][话話]|手[机機]|座机|固话|热线|熱線)(?:号码|號碼|号)?"
+    r"|联系方式|号码|总机|telephone|tel|phone|mobile|[tmp](?= *[:-])|[☎☏📞📱])"
+    r"(?:[1-9一二三](?= *:))?[ :-]*)+",
     re.IGNORECASE,
 )
 _NUMBER = re.compile(r"[( ]*\+?[0-9][0-9() -]*")
-_EXTENSION = re.compile(r"\(?(?:转分机|转|轉|分机号|分机|分機|内线|extension|ext|x|#)[ :-]*([0-9]{1,6})[ )]*", re.IGNORECASE)
+_EXTENSION = re.compile(
+    r"[/ ]*\(?(?:总机)?(?:转分机|转|轉|分机号|分机|分機|内线|extension|extn|ext|x|#)[ :=-]*"
+    r"([0-9]{1,6}(?: *(?:/|或者?|和|及) *[0-9]{1,4}(?! *[0-9(-]))*)(?:号|分机)?[ )]*",
+    re.IGNORECASE,
+)
+_REMARK = re.compile(r"[ (]*(?:微信同号|同微信号?)[ )]*")
+_EXTENSIONS_APART = re.compile(r"[^0-9]+")
 _SEPARATOR = re.compile(r"[ ]*(?:/|或者|或|和|及|or)[/ ]*", re.IGNORECASE)
 
 
@@ -48,7 +59,7 @@ def normalise_phone(value: str) -> str:
     """Return one or several phone numbers in normal form.
 
     Invisible marks and labels are dropped. Full-width forms, dashes and brackets become ASCII. Grouping is kept. An extension follows its
-    number as `转805`; numbers are joined by `/`.
+    number as `转805`; numbers, and several extensions of one number, are joined by `/`.
 
     Raises:
         InvalidPhone: A number is too short or too long, or something else than numbers is there. Positions count the characters of `value`
@@ -67,11 +78,14 @@ def normalise_phone(value: str) -> str:
         end, suffix = found.end(), ""
         extension = _EXTENSION.match(text, end)
         if extension is not None:
-            end, suffix = extension.end(), f"转{extension.group(1)}"
+            end, suffix = extension.end(), f"转{_EXTENSIONS_APART.sub('/', extension.group(1))}"
+        end = _skip(_REMARK, text, end)
         separator = _SEPARATOR.match(text, end)
-        if separator is None and end < len(text):
+        if separator is None and end < len(text) and not _begins_number(text, end):
             raise InvalidPhone(_unexpected(value, places, end))
-        numbers.append(_checked(found.group(), places[at]) + suffix)
+        *others, last = _apart(found.group())
+        numbers += [_checked(each, places[at]) for each in others]
+        numbers.append(_checked(last, places[at]) + suffix)
         at = end if separator is None else separator.end()
     normal = "/".join(numbers)
     if len(normal) > MAX_STORED:
@@ -102,13 +116,30 @@ def _skip(pattern: re.Pattern[str], text: str, at: int) -> int:
     return at if found is None else found.end()
 
 
+def _begins_number(text: str, at: int) -> bool:
+    """Tell whether a number begins without a separator before it: with a label, or with a plus sign after a blank."""
+    return _LABEL.match(text, at) is not None or text[at - 1 : at + 1] == " +"
+
+
+def _apart(body: str) -> list[str]:
+    """Return the numbers in a text that only blanks part, if it is too long for one number; else the text itself."""
+    if _digits(body) <= MOST_DIGITS:
+        return [body]
+    groups = body.split()
+    return groups if all(_digits(group) >= _LEAST_DIGITS_APART for group in groups) else [body]
+
+
+def _digits(text: str) -> int:
+    return sum(character.isdigit() for character in text)
+
+
 def _checked(body: str, place: int) -> str:
     """Return one number with single blanks and paired brackets.
 
     Raises:
         InvalidPhone: It has too few or too many digits.
     """
-    digits = sum(character.isdigit() for character in body)
+    digits = _digits(body)
     if not LEAST_DIGITS <= digits <= MOST_DIGITS:
         raise InvalidPhone(
             f"has too {'few' if digits < LEAST_DIGITS else 'many'} digits ({digits}) in the number at position {place + 1}, "

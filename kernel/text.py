@@ -13,6 +13,8 @@ _FORBIDDEN = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u061c\u200e\u200f
 
 _BLANKS = " \t\n\r\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
 _INVISIBLE = "\u200b\u2060\ufeff"
+_DRAWN_AS_NOTHING = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2065\u2800\u3164\ufe0e\ufe0f\uffa0")
+"""Characters of other categories than Cf that fonts draw as nothing (Default_Ignorable_Code_Point), and the Braille blank."""
 
 FULL_WIDTH = {0xFF01 + offset: 0x21 + offset for offset in range(94)} | {0x3000: 0x20}
 """Full-width forms of ASCII, and the ideographic blank, to ASCII: a table for `str.translate`."""
@@ -70,4 +72,4 @@ def first_unprintable(value: str) -> int | None:
 
 
 def _is_visible(cleaned: str) -> bool:
-    return any(not character.isspace() and not is_invisible(character) for character in cleaned)
+    return any(not (character.isspace() or is_invisible(character) or character in _DRAWN_AS_NOTHING) for character in cleaned)

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import grpc
 import typer
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
 from chassis.caller import Caller, Role
 from chassis.settings import KafkaSettings
 from cli import dead_letters
-from cli.connection import connect
+from cli.connection import connect, database_engine
 from cli.demo.board import Board, Check, show_summary
 from cli.demo.city import City, Entry, Lead
 from cli.demo.desk import Desk
@@ -147,7 +147,7 @@ def _probability_by(stubs: Stubs, metadata: Metadata) -> Callable[[Entry, Lead],
 
 def _unpublished(connection: Connection) -> int:
     """Count what the services have not published yet."""
-    engine = create_engine(connection.database_url or "")
+    engine = database_engine(connection.database_url or "")
     try:
         with engine.connect() as conn:
             tables = [name for name in SERVICES if conn.scalar(text("SELECT to_regclass(:name)"), {"name": f"{name}.outbox"})]

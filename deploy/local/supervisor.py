@@ -24,6 +24,7 @@ _STABLE_SECONDS = 30.0
 _SHOW_ERROR_AT = 3
 _ERROR_LINES = 8
 _JOIN_SECONDS = 0.2
+_SIGNALS = frozenset(signal.Signals)
 
 
 class Child(Protocol):
@@ -106,11 +107,10 @@ def _watch(child: Child, stopping: threading.Event, on_progress: Callable[[str],
             child.restart()
         except LocalPartError as error:
             problem = error.problem
-        except Exception:
-            # A kill from the main thread can meet a start at any point.
+        except Exception as error:  # noqa: BLE001 - a child can be killed, by whomever, at any point of its start; it is tried again
             if stopping.is_set():
                 return
-            raise
+            problem = f"did not start ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
         else:
             on_progress(f"{child.name} is ready again after {monotonic() - begin:.1f} s")
         if problem and child.alive:
@@ -121,7 +121,10 @@ def _watch(child: Child, stopping: threading.Event, on_progress: Callable[[str],
 
 def _ending(process: ManagedProcess) -> str:
     code = process.returncode
-    return f"was ended by {signal.Signals(-code).name}" if code is not None and code < 0 else f"ended with code {code}"
+    if code is None or code >= 0:
+        return f"ended with code {code}"
+    # Real-time signals have no name.
+    return f"was ended by {signal.Signals(-code).name if -code in _SIGNALS else f'signal {-code}'}"
 
 
 def _last_error(process: ManagedProcess) -> str:

@@ -87,7 +87,9 @@ def read_receipt(unit: UnitCode, data: bytes) -> UnitCommand:
     except (json_format.ParseError, ValueError, RecursionError) as error:
         raise InvalidMessage(UNREADABLE, _why_unreadable(text, str(error))) from error
     if not receipt.ticket_id:
-        raise InvalidMessage(UNREADABLE, "the receipt names no ticketId")
+        # The parser takes a list or a text for an empty message.
+        what = "names no ticketId" if isinstance(_parsed(text), dict) else "is no JSON object"
+        raise InvalidMessage(UNREADABLE, f"the receipt {what}")
     violations = Violations()
     violations.code("receiptId", receipt.receipt_id)
     try:
@@ -129,21 +131,29 @@ def _decoded(data: bytes) -> tuple[str, str]:
 
 
 def _field(data: bytes, names: Sequence[str]) -> object:
-    """Return the value of a top-level field by one of its names, also of a receipt that is cut off; None if there is none."""
+    """Return the value of a top-level field by one of its names; None if there is none.
+
+    A receipt that is cut off, in a list, or a text within JSON (written twice) is searched for the name.
+    """
     text, _ = _decoded(data)
-    try:
+    body: object = text
+    with suppress(ValueError, RecursionError):
         body = _parsed(text)
-        found = [body.get(name) for name in names] if isinstance(body, dict) else []
-    except (ValueError, RecursionError):
-        found = [_scanned(text, name) for name in names]
+    if isinstance(body, dict):
+        found = [body.get(name) for name in names]
+    else:
+        found = [_scanned(body if isinstance(body, str) else text, name) for name in names]
     return next((value for value in found if value is not None), None)
 
 
 def _scanned(text: str, name: str) -> object:
-    """Return the text or number that follows a name in what is no JSON as a whole."""
-    found = re.search(rf'"{name}"\s*:\s*("(?:[^"\\\n]|\\.){{0,200}}"|-?[0-9][0-9.eE+-]{{0,200}})', text)
+    """Return the text or number that follows a name, quoted in either way or not at all, in what is no JSON object as a whole."""
+    double_quoted, single_quoted, number = r'"(?:[^"\\\n]|\\.){0,200}"', r"'([^'\\\n]{0,200})'", "-?[0-9][0-9.eE+-]{0,200}"
+    found = re.search(rf"""(?<!\w)["']?{name}["']?\s*:\s*(?:{single_quoted}|({double_quoted}|{number}))""", text)
+    if found is None or found[1] is not None:
+        return found and found[1]
     with suppress(ValueError):
-        return _parsed(found[1]) if found else None
+        return _parsed(found[2])
     return None
 
 

@@ -104,6 +104,24 @@ def test_a_command_whose_server_never_answers_ends_with_a_sentence_and_code_1(co
     assert took < 5
 
 
+@pytest.mark.parametrize("command", [["token", "list"], ["token", "issue", "desk", "municipal"], ["token", "revoke", "1"]], ids=" ".join)
+def test_a_command_whose_database_never_answers_ends_with_a_sentence_and_code_1(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAIDAN_CONNECTION", str(tmp_path / "absent.json"))
+    monkeypatch.setattr(cli_connection, "_DATABASE_TIMEOUT_SECONDS", 2)
+    with silent_server() as address:
+        monkeypatch.setenv("DATABASE_URL", f"postgresql+psycopg://paidan@{address}/paidan")
+        begun = time.monotonic()
+
+        said = CliRunner().invoke(app, command)
+        took = time.monotonic() - begun
+
+    assert said.exit_code == 1, said.output
+    assert "the database does not answer" in " ".join(said.output.split())
+    assert took < 6
+
+
 def test_a_watch_whose_server_never_answers_ends_with_a_sentence_and_code_1(point_at: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli_connection, "_CHANNEL_OPTIONS", (("grpc.min_reconnect_backoff_ms", 500),))
     with silent_server() as address:

@@ -108,6 +108,33 @@ def test_a_child_that_cannot_start_delays_no_other(steady: Script, slow: Script)
         eventually(lambda: any("steady is ready again" in line for line in said), "restart", within=5)
 
 
+def test_a_start_that_fails_in_an_unforeseen_way_is_tried_again(steady: Script) -> None:
+    said: list[str] = []
+    start = steady.process.start
+
+    def lost_once() -> None:
+        steady.process.start = start  # type: ignore[method-assign]
+        raise ConnectionError("server closed the connection")
+
+    steady.process.start = lost_once  # type: ignore[method-assign]
+
+    with supervised([steady], said.append):
+        eventually(lambda: any("steady is ready again" in line for line in said), "second start", within=5)
+
+    assert said[1] == "steady did not start (ConnectionError: server closed the connection): starting it again in 0.5 s"
+
+
+def test_an_end_by_a_signal_without_a_name_is_an_end_too(steady: Script) -> None:
+    said: list[str] = []
+    steady.restart()
+
+    with supervised([steady], said.append):
+        os.kill(steady.process.pid or 0, signal.SIGRTMIN + 3)
+        eventually(lambda: len(said) == 2, "restart", within=5)
+
+    assert said[0] == f"steady was ended by signal {signal.SIGRTMIN + 3}: starting it again"
+
+
 def test_an_interrupt_during_a_slow_start_ends_it_within_a_second(slow: Script) -> None:
 
     with supervised([slow], lambda _line: None):

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -115,3 +116,22 @@ def test_an_id_in_front_is_told_of_bytes_that_are_cut_off_within_a_character(los
 
     assert echoed(cut, "receiptId") == "九龙坡-1"
     assert isinstance(outcome(cut), InvalidMessage)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("{'receiptId': '九-1', 'ticketId': 't'}", "is no JSON: "),
+        ('{receiptId: "九-1"}', "is no JSON: "),
+        ('[{"receiptId": "九-1", "ticketId": "t", "epoch": 1, "accept": {}}]', "is no JSON object"),
+        (json.dumps('{"receiptId": "九-1", "ticketId": "t", "epoch": 1, "accept": {}}'), "is no JSON object"),
+    ],
+    ids=["single quotes", "no quotes", "in a list", "written twice"],
+)
+def test_an_id_is_told_of_what_other_programs_take_for_json(data: str, said: str) -> None:
+    told = echoed(data.encode(), "receiptId", "receipt_id")
+
+    assert told == "九-1"
+    refused = outcome(data.encode())
+    assert isinstance(refused, InvalidMessage)
+    assert said in refused.detail

@@ -50,10 +50,46 @@ def test_invisible_marks_are_dropped_wherever_they_are(mark: str) -> None:
         "EXT:805",
         "x805",
         "#805",
+        "，转805",
+        "、转805",
+        ", ext. 805",
+        ";ext=805",
+        " extn 805",
+        "总机转805",
+        "转805号",
+        "转805分机",
     ],
 )
 def test_an_extension_follows_its_number(extension: str) -> None:
     assert normalise_phone(f"023-67001234{extension}") == "023-67001234转805"
+
+
+@pytest.mark.parametrize("between", ["/", "、", "或", " 或者 ", "和"])
+def test_several_extensions_of_one_number_are_kept(between: str) -> None:
+    assert normalise_phone(f"67001234转8001{between}8002 / 13800001111") == "67001234转8001/8002/13800001111"
+
+
+@pytest.mark.parametrize(
+    ("sent", "stored"),
+    [
+        ("023-67001234 13800001111", "023-67001234/13800001111"),
+        ("13800001111　13900001111转805", "13800001111/13900001111转805"),
+        ("+86 13800001111 +852 2345 6789", "+86 13800001111/+852 2345 6789"),
+        ("座机：023-67001234 手机：13800001111", "023-67001234/13800001111"),
+        ("座机023-67001234手机13800001111", "023-67001234/13800001111"),
+        ("手机1：13800001111 手机2：13900001111", "13800001111/13900001111"),
+        ("67001234 67001235", "67001234 67001235"),
+    ],
+)
+def test_two_numbers_without_a_separator_are_both_kept(sent: str, stored: str) -> None:
+    assert normalise_phone(sent) == stored
+
+
+@pytest.mark.parametrize(
+    "sent", ['"13800001111"', "'13800001111", "13800001111。", "13800001111（微信同号）", "13800001111 同微信", "M:13800001111"]
+)
+def test_what_forms_and_spreadsheets_add_is_left_out(sent: str) -> None:
+    assert normalise_phone(sent) == "13800001111"
 
 
 @pytest.mark.parametrize("separator", ["/", "／", "、", ",", "，", "；", ";", " 或 ", "或者", " / ", "|", "和", " or "])
@@ -62,7 +98,25 @@ def test_two_numbers_are_both_kept(separator: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "label", ["电话：", "电话", "联系电话:", "办公电话 ", "手机", "手机号码：", "Tel: ", "TEL.", "tel:", "☎️ ", "📱", "電話："]
+    "label",
+    [
+        "电话：",
+        "电话",
+        "联系电话:",
+        "办公电话 ",
+        "手机",
+        "手机号码：",
+        "Tel: ",
+        "TEL.",
+        "tel:",
+        "☎️ ",
+        "📱",
+        "電話：",
+        "联系人电话：",
+        "服务热线：",
+        "客服电话 ",
+        "总机：",
+    ],
 )
 def test_labels_are_left_out(label: str) -> None:
     assert normalise_phone(f"{label}023-67001234，手机：13800001111") == "023-67001234/13800001111"
@@ -85,6 +139,7 @@ def test_labels_are_left_out(label: str) -> None:
         ("٠٢٣٤٥٦٧", "holds the character U+0660 at position 1"),
         ("call me", "holds the character U+0063 at position 1"),
         ("1234", "too few digits (4) in the number at position 1"),
+        ("023 6700 1234 138 0000 1111", "too many digits (22) in the number at position 1"),
         ("13800001111/5", "too few digits (1) in the number at position 13"),
         ("1" * 31, "too many digits (31) in the number at position 1"),
         ("电话", "ends where a number is expected"),

@@ -72,6 +72,12 @@ def test_every_door_counts_and_requires_alike(door: Callable[[str], str]) -> Non
     assert door(" \u200b\n") == "must not be empty"
 
 
+@DOORS
+@pytest.mark.parametrize("nothing", "\u3164\u115f\u1160\uffa0\u2800\u034f\ufe0f")
+def test_letters_that_are_drawn_as_nothing_are_no_text(door: Callable[[str], str], nothing: str) -> None:
+    assert door(nothing * 3) == "must not be empty"
+
+
 @pytest.mark.parametrize("value", ["两行\r\n文字", "制表\t符", "👩‍🔧 𠮷", "é", "a\u200cb"])
 def test_what_people_write_stays_as_it_is(value: str) -> None:
     assert check_text(value, most=100) == (value, [])
