@@ -2,22 +2,22 @@
 
     release what is due ► read ready rows ► send wave by wave ► delete what was acknowledged ► probe topics in backoff
 
-A wave holds of each key one row, or several of one type on a topic each: the same news to several readers. The next wave starts when
-the one before has its outcome. So each topic has a key's rows in the order in which they were written, and other news come after,
-whatever their topic.
+A wave holds one row of each key, or several rows of the same type on different topics: one event for several readers. The next wave starts
+when all outcomes of the previous one are known. So each topic receives a key's rows in the order of writing, and a key's next event follows
+on any topic only after the previous one.
 
-A row that fails waits, and the later rows of its key wait for it, except the same news on other topics. A topic on which nothing was
-acknowledged backs off as a whole: its rows wait, and one of them is sent as a probe when the pause is over. Waiting rows have a
-`retry_time`, and indexes keep them apart from the ready ones: however many rows wait, a reading looks at the first ready ones only.
+A row that fails waits, and the later rows of its key wait for it, except rows of the same event on other topics. A topic on which nothing
+was acknowledged backs off as a whole: its rows wait, and one of them is sent as a probe when the pause has ended. Waiting rows have a
+`retry_time`, and indexes separate them from ready rows. So a read costs the same for any number of waiting rows.
 
     ready: NULL ──failed──► waiting: an instant ──due──► ready
        └──topic or earlier row waits──► waiting: `PARKED` ──that is over──► ready
 
-If no broker answers at all, no row and no topic is to blame: nothing is marked, and one row is tried at each interval.
+If no broker answers at all, the relay marks neither rows nor topics, and tries one row at each interval.
 
 One relay at a time works for a service, holding an advisory lock on a connection of its own. When that connection breaks a second relay
-may start while the first still sends; both send a key's rows in order, so that the first copy of each is in order, and the inbox drops
-the second. The same holds for a record whose outcome is unknown: its key waits until a second copy is acknowledged.
+may start while the first still sends. Both send a key's rows in order, so that the first copies are in order, and the inbox drops
+the second copies. A key with a record of unknown outcome also waits until a second copy is acknowledged.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ log = structlog.get_logger()
 PARKED = datetime(9999, 1, 1, tzinfo=UTC)
 """`retry_time` of a row that waits for a topic or for an earlier row of its key, not for an instant."""
 _STEP_LIMIT = timedelta(seconds=20)
-"""A send has a deadline of 4 s, a statement one of 10 s: a step of the relay that takes longer hangs."""
+"""A send has a deadline of 4 s, a statement one of 10 s: a step that takes longer than their sum counts as stalled."""
 
 _FIRST_PAUSE = timedelta(milliseconds=250)
 _LONGEST_PAUSE = timedelta(seconds=4)
-"""Of a topic, and of a row that may be taken when it is sent again: what is back is used again within 4 s."""
+"""Backoff of a topic, and of a row that may succeed at a retry. The upper limit bounds the delay after recovery to 4 s."""
 _FIRST_REJECTED_PAUSE = timedelta(seconds=1)
 _LONGEST_REJECTED_PAUSE = timedelta(seconds=15)
 _PROBE_DEADLINE = timedelta(seconds=2)
@@ -92,13 +92,13 @@ class Relay:
 
         Args:
             engine: The service's database.
-            outbox: Its writing side, which wakes the relay.
-            publisher: Where messages go.
-            metrics: Where they are counted.
+            outbox: Writing side of the outbox, which wakes the relay.
+            publisher: Sends the messages.
+            metrics: Counts the messages.
             interval: How often the table is read when nothing wakes the relay.
             pace: Least time between two readings while there is something to publish.
             batch: Most rows in one reading.
-            watch: Gives the progress of the relay's steps; nobody watches it by default.
+            watch: Returns the progress of the relay's steps; unwatched by default.
         """
         self._engine = engine
         self._outbox = outbox
@@ -117,10 +117,10 @@ class Relay:
         self._sweep = _Sweep()
 
     def run(self, stop: threading.Event) -> None:
-        """Publish until `stop` is set, then once more what is there.
+        """Publish until `stop` is set, then publish the remaining ready rows once.
 
         Raises:
-            DBAPIError: The database answered with an error that does not pass by itself.
+            DBAPIError: A database error that is not transient.
         """
         while not stop.is_set():
             try:
@@ -152,17 +152,17 @@ class Relay:
                     self._pace.wait(stop)
                     if self.publish_batch(conn) == 0:
                         self._outbox.wait(self._interval)
-                # Brokers that were away a moment ago would cost the time that is left for stopping; the rows stay for the next process.
+                # Brokers that did not answer just now would use up the grace period; the rows stay for the next process.
                 if self._brokers_answer:
                     self.publish_batch(conn)
                 conn.execute(text("SELECT pg_advisory_unlock_all()"))
             except BaseException:
-                # The server may have become read-only, which another connection might not meet. With the connection the lock is gone too.
+                # The server may be read-only now, and a new connection may reach another server. Closing the connection releases the lock.
                 conn.invalidate()
                 raise
 
     def publish_batch(self, conn: Connection) -> int:
-        """Publish one batch; returns how many rows the brokers acknowledged or became ready, 0 if there is nothing to do at once."""
+        """Publish one batch; return how many rows were acknowledged or became ready, 0 if there is nothing to do at once."""
         with self._progress.round():
             self._mark_acknowledged(conn)
             released = self._release(conn)
@@ -176,7 +176,7 @@ class Relay:
         return published + released
 
     def _read(self, conn: Connection) -> list[Any]:
-        """Return the first ready rows that may go now, in order; those of them that have to wait are parked on the way."""
+        """Return the first ready rows that may be sent now, in order; park those among them that have to wait."""
         if self._some_wait or self._topics.names():
             rows = self._read_past_waiting(conn)
         else:
@@ -184,11 +184,11 @@ class Relay:
         self._progress.step()
         if self._brokers_answer or not rows:
             return rows
-        # Any first row of a key: the one that is tried must not always be on the one topic that does not answer.
+        # A random first row of a key: the tried row must not always be on a topic that does not answer.
         return [random.choice(_waves(rows)[0])]  # noqa: S311 - no secret
 
     def _read_past_waiting(self, conn: Connection) -> list[Any]:
-        """Park the ready rows that have to wait, without their payload, until enough others are found."""
+        """Park the ready rows that have to wait, without reading their payload, until enough sendable rows are found."""
         seqs: list[int] = []
         after, most = 0, self._batch
         while len(seqs) < self._batch:
@@ -209,7 +209,7 @@ class Relay:
         return conn.execute(statement, {"keys": list({row.aggregateid for row in rows})}).all()
 
     def _publish(self, conn: Connection, rows: Sequence[Any], deadline: timedelta) -> int:
-        """Send rows wave by wave and note in the table what became of them; returns how many were acknowledged."""
+        """Send rows wave by wave and store the outcomes in the table; return how many were acknowledged."""
         acknowledged: list[Any] = []
         failed: list[tuple[Any, Exception]] = []
         for wave in _waves(rows):
@@ -219,7 +219,7 @@ class Relay:
             acknowledged += [row for row, error in outcomes if error is None]
             failed += [(row, error) for row, error in outcomes if error is not None]
             if any(error is not None and not isinstance(error, Rejected) for _, error in outcomes):
-                # What failed may fail in the next wave too, and cost its deadline once more: the rest comes with the next reading.
+                # The same cause may fail the next wave too, and use up its deadline. The rest is sent after the next read.
                 break
         failpoint.reach("relay.before_mark")
         self._settle(conn, acknowledged, failed)
@@ -236,17 +236,17 @@ class Relay:
         if answer != self._brokers_answer:
             self._brokers_answer = answer
             log.warning("brokers_back" if answer else "brokers_away")
-        # A topic that rejects a record for what it is takes others.
-        well = {row.aggregatetype for row, error in outcomes if error is None or isinstance(error, Rejected)}
-        ill = {row.aggregatetype: error for row, error in outcomes if error is not None and row.aggregatetype not in well}
-        for topic in well:
+        # A topic that rejects one record still accepts others.
+        working = {row.aggregatetype for row, error in outcomes if error is None or isinstance(error, Rejected)}
+        failing = {row.aggregatetype: error for row, error in outcomes if error is not None and row.aggregatetype not in working}
+        for topic in working:
             self._use_again(topic)
-        for topic, error in ill.items():
+        for topic, error in failing.items():
             self._back_off(topic, error)
         return outcomes
 
     def _back_off(self, topic: str, error: Exception) -> None:
-        """Let a topic back off on which nothing of a wave was acknowledged."""
+        """Begin the backoff of a topic on which no record of a wave was acknowledged."""
         if isinstance(error, BrokersAway):
             self._topics.postpone(topic)
             return
@@ -261,11 +261,11 @@ class Relay:
             self._some_wait, self._sweep = True, _Sweep()
 
     def _choose_probes(self, conn: Connection) -> list[Any]:
-        """Return one row of each topic whose pause is over; a topic of which no row could go is used again without a probe."""
+        """Return one row of each topic whose pause has ended; end the backoff of a topic that has no sendable row."""
         chosen: list[int] = []
         for topic in self._topics.due():
             parked = conn.execute(self._statements.read_topic, {"parked": PARKED, "topic": topic, "most": _SWEPT_AT_ONCE}).all()
-            # Those that were tried least: if one partition of the topic is ill, the others must not wait for it.
+            # The rows with the fewest tries: a failing partition must not keep the other partitions in backoff.
             candidates = sorted(self._free(conn, self._statements.waiting_of_keys, parked), key=lambda row: row.attempts)
             candidates = self._free(conn, self._statements.ready_of_keys, candidates[:_PROBE_CANDIDATES])
             if candidates:
@@ -276,14 +276,14 @@ class Relay:
         return list(conn.execute(self._statements.read_some, {"seqs": chosen}).all()) if chosen else []
 
     def _free(self, conn: Connection, statement: TextClause, rows: Sequence[Any]) -> list[Any]:
-        """Return the rows that have to wait for no other row among the waiting or the ready ones, as `statement` says."""
+        """Return the rows that wait for no earlier row; `statement` selects the earlier waiting or ready rows."""
         if not rows:
             return []
         free, _ = _split(rows, (), self._of_keys(conn, statement, rows))
         return free
 
     def _settle(self, conn: Connection, acknowledged: Sequence[Any], failed: Sequence[tuple[Any, Exception]]) -> None:
-        """Delete what was acknowledged, let what was not wait, and release what waited for it."""
+        """Delete acknowledged rows and release the rows behind them; mark the others as waiting."""
         self._unmarked += [row.seq for row in acknowledged]
         self._mark_acknowledged(conn)
         for topic, count in Counter(row.aggregatetype for row in acknowledged).items():
@@ -295,14 +295,14 @@ class Relay:
         self._hold_back(conn, [(row, error) for row, error in failed if not isinstance(error, BrokersAway)])
 
     def _mark_acknowledged(self, conn: Connection) -> None:
-        """Delete rows that were acknowledged. If that fails it comes first when the database is back, so that they are not sent again."""
+        """Delete acknowledged rows. After a failure, delete them first when the database recovers, so that they are not sent again."""
         if self._unmarked:
             conn.execute(self._statements.delete, {"seqs": self._unmarked})
             self._unmarked = []
             self._progress.step()
 
     def _hold_back(self, conn: Connection, failed: Sequence[tuple[Any, Exception]]) -> None:
-        """Let rows wait that were not acknowledged, longer each time; those of a topic in backoff wait for the topic."""
+        """Mark unacknowledged rows as waiting, with a longer backoff at each failure; rows of a topic in backoff wait for the topic."""
         if not failed:
             return
         now = datetime.now(UTC)
@@ -336,7 +336,7 @@ class Relay:
             conn.execute(self._statements.park, {"seqs": [row.seq for row in rows], "parked": PARKED})
 
     def _release(self, conn: Connection) -> int:
-        """Make rows ready that are due, and some that wait for nothing any more; returns how many of the latter."""
+        """Make due rows ready, and some parked rows that have nothing left to wait for; return the number of the latter."""
         if not self._some_wait:
             return 0
         conn.execute(self._statements.release_due, {"now": datetime.now(UTC), "most": _RELEASED_AT_ONCE})
@@ -354,7 +354,7 @@ class Relay:
 
 
 class _Sweep:
-    """How far the parked rows were looked through: at once to their end, then on and on at intervals."""
+    """Position of the sweep over the parked rows: the first sweep runs without pauses, later ones at intervals."""
 
     def __init__(self) -> None:
         self.after = 0
@@ -373,8 +373,8 @@ class _Sweep:
 class _Statements:
     """The relay's statements for one table.
 
-    `outbox_order` serves the readings of ready, due and parked rows, and `outbox_waiting_key` the lookups by key. The statements leave
-    the planner no other choice: the statistics of a queue that grew in a minute are those of an empty one.
+    `outbox_order` serves the reads of ready, due and parked rows, and `outbox_waiting_key` the lookups by key. The statements leave the
+    planner no other choice: after fast growth of the queue its statistics are still those of an empty table.
     """
 
     def __init__(self, table: str) -> None:
@@ -427,15 +427,15 @@ class _Statements:
 
 
 def _waits_for(row: Any, earlier: Any) -> bool:  # noqa: ANN401 - rows
-    """Whether a row has to wait for an earlier row of its key: always, but not for the same news on another topic."""
+    """Return whether a row has to wait for an earlier row of its key: always, except for the same event on another topic."""
     return bool(earlier.seq < row.seq and (earlier.type != row.type or earlier.aggregatetype == row.aggregatetype))
 
 
 def _split(rows: Iterable[Any], topics: Container[str], waiting: Iterable[Any] = ()) -> tuple[list[Any], list[Any]]:
-    """Split rows, in order, into those that may go and those that have to wait.
+    """Split rows, in order, into those that may be sent and those that have to wait.
 
     Args:
-        rows: Rows without a gap: of their keys, no other rows before them but those of `waiting`.
+        rows: Rows without a gap: all earlier rows of their keys are in `rows` or in `waiting`.
         topics: Topics in backoff.
         waiting: Rows that wait already.
     """
@@ -454,7 +454,7 @@ def _split(rows: Iterable[Any], topics: Container[str], waiting: Iterable[Any] =
 
 
 def _waves(rows: Sequence[Any]) -> list[list[Any]]:
-    """Split rows into waves: a key's row goes with its row before if both are of one type on topics of their own, else one wave later."""
+    """Split rows into waves: a row joins the wave of its key's previous row if they are one event on two topics, else the next wave."""
     waves: list[list[Any]] = []
     latest: dict[str, tuple[int, str, set[str]]] = {}
     for row in rows:

@@ -17,7 +17,7 @@ from chassis.inbox import inbox_table
 from chassis.migrations import _grant, _prepare
 from chassis.outbox import Outbox, outbox_table
 from chassis.sink import TransactionalSink
-from chassis.sql import build_engine, is_well, is_writable
+from chassis.sql import build_engine, is_healthy, is_writable
 from chassis.transient import READ_ONLY, is_transient, sqlstate_of
 from tests.integration.chassis.conftest import SOURCE, Probe
 from tests.support.databases import own_server, read_only, suspended_backends, through
@@ -90,7 +90,7 @@ def test_while_a_whole_table_is_locked_nothing_is_a_dead_letter(probe: Probe) ->
         with pytest.raises(DBAPIError) as put_off:
             sink.process(records("a", "b"))
         with probe.engine.connect() as conn:
-            well = is_well(conn)
+            well = is_healthy(conn)
 
     assert is_transient(put_off.value)
     assert not well
