@@ -43,7 +43,7 @@ class DeadLetter:
     Attributes:
         topic: Topic that it was on.
         offset: Its place in the dead-letter topic.
-        key: Key that it had there.
+        key: Key of the original message.
         headers: All headers, `dlq_*` among them.
     """
 
@@ -59,7 +59,7 @@ class DeadLetter:
 
     @property
     def cut(self) -> str:
-        """What of it was too long to be kept, e.g. `value,headers`; nothing if it is whole."""
+        """Names of the parts that were cut, e.g. `value,headers`; empty if none was."""
         return self.header(TRUNCATED)
 
     def summary(self) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def redrive(
             for letter in passed_over:
                 console.print(f"[yellow]{escape(_refusal(letter))}[/]")
         if passed_over and not redriven:
-            raise CommandError(_refusal(passed_over[0]), hint="whoever wrote the message has to send it again")
+            raise CommandError(_refusal(passed_over[0]), hint="the sender of the message has to send it again")
 
 
 def _refusal(letter: DeadLetter) -> str:

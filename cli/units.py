@@ -258,7 +258,7 @@ def _act(
 
 
 def _show_record(record: Any, *, as_json: bool) -> None:  # noqa: ANN401 - the library's record
-    """Show a message; one that cannot be read is passed over with a sentence."""
+    """Show a message; print a warning for a message that cannot be read."""
     if isinstance(record.value, Unreadable):
         error_console.print(f"[yellow]{escape(f'{record.topic}: passed over, {record.value.detail}')}[/]")
         return

@@ -1,7 +1,7 @@
 """Phone numbers as people send them, in one form that a person can dial.
 
 `电话：０２３－６７００１２３４ 分机８０５、+86 138 0000 1111` becomes `023-67001234转805/+86 138 0000 1111`. The digits of the result are
-the digits that were sent: none is added, dropped or moved.
+the digits that were sent: none is added, removed or moved.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _SEPARATOR = re.compile(r"[ ]*(?:/|或者|或|和|及|or)[/ ]*", re.IGNORECASE)
 
 
 class InvalidPhone(ValueError):
-    """The text is no phone number; the message says what is wrong and where, for people."""
+    """The text is not a phone number. The message is for people; it names the error and its position."""
 
 
 def normalise_phone(value: str) -> str:
@@ -51,8 +51,8 @@ def normalise_phone(value: str) -> str:
     number as `转805`; numbers are joined by `/`.
 
     Raises:
-        InvalidPhone: A number is too short or too long, or something else than numbers is there. Positions count the characters of `value`
-            from 1.
+        InvalidPhone: A number is too short or too long, or the text holds anything else. Positions count the characters of `value`
+        from 1.
     """
     if len(value) > MAX_SENT:
         raise InvalidPhone(f"has {len(value)} characters, at most {MAX_SENT} are allowed")

@@ -145,9 +145,9 @@ def decisions_of(conn: Connection, ids: Sequence[str]) -> dict[DecisionId, Decis
 
 
 def read_or_skip(row_id: str, read: Callable[[Any], T], stored: Any) -> T | None:  # noqa: ANN401 - a row or JSON
-    """Return what `read` makes of a stored value; None, and an entry in the log, if it has a format of a newer release.
+    """Return the result of `read` for a stored value; log an error and return None if its format cannot be read.
 
-    One such row must not keep the guard of the minute from all others.
+    One such row must not stop the minute timer for all others.
     """
     try:
         return read(stored)
