@@ -1,4 +1,4 @@
-"""A consumer over the death and the restart of its broker: it goes on within ten seconds, and nobody has to help."""
+"""A consumer during the failure and the restart of its broker: it continues within ten seconds, without intervention."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ pytestmark = [*FAULT, pytest.mark.storm]
 
 REACH = 10
 
-# Brokers that are killed on purpose are no news.
+# Warnings about brokers that the test kills are expected.
 logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
 
@@ -171,7 +171,7 @@ def _created(admin: KafkaAdminClient, name: str, node: int) -> bool:
 
 @pytest.fixture
 def second(broker: LocalKafka, tmp_path: Path) -> Iterator[SecondBroker]:
-    # Offsets of groups lie on the first broker, which makes their topic when it is asked for one.
+    # The offsets topic is on the first broker, which creates it at the first request.
     with KafkaAdminClient(bootstrap_servers=broker.bootstrap) as admin:
         eventually(lambda: "__consumer_offsets" in _internal_topics(admin), "the topic of offsets", within=20)
     beside = SecondBroker(broker, tmp_path)

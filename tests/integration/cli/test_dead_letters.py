@@ -1,4 +1,4 @@
-"""`paidan dlq` on a real broker: letters that were cut are passed over, and what cannot be read stops nobody."""
+"""`paidan dlq` on a real broker: dead letters that were cut are skipped, and unreadable records stop nothing."""
 
 from __future__ import annotations
 
