@@ -56,7 +56,7 @@ class MigrationFailed(Exception):
         name = f"migration {revision} ({title})" if revision else "its preparation"
         super().__init__(
             f"schema {schema}: {name} failed: {problem}. What came before it is applied and stays. "
-            "Correct the cause and migrate again: it goes on there. An index that was to be created concurrently may be left INVALID; "
+            "Correct the cause and migrate again: it continues there. An index that was to be created concurrently may be left INVALID; "
             "drop it first, unless the migration uses `create_index_concurrently`.",
         )
         self.schema = schema
