@@ -15,7 +15,7 @@ help: ## Show this list
 setup: .venv/.ready model ## Install what is needed: Python packages, Kafka's jars, the model (a second run does nothing)
 	@$(BIN)/python -m deploy.local.fetch
 
-# PYTHON=… of another version than that of .venv makes .venv anew.
+# PYTHON=… of a version other than that of .venv recreates .venv.
 ifdef PYTHON
 ifeq ($(wildcard .venv/lib/python$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')),)
 .PHONY: .venv/.ready
@@ -40,7 +40,7 @@ up: setup ## Start everything and keep it running until Ctrl-C
 test: setup ## All tests but the storms, on a real Kafka and a real PostgreSQL that the run starts itself
 	@$(BIN)/python -m pytest -m "not storm"
 
-test-fault: setup ## Those that kill services, broker and database under load, show that the checks have teeth, and storms with a table of recovery times
+test-fault: setup ## Fault tests: kill services, broker and database under load, mutate the code, and print a table of recovery times
 	@$(BIN)/python -m pytest tests/fault
 
 tools: ## Debian packages that tests use where they are there (kcat); needs root
@@ -49,10 +49,10 @@ tools: ## Debian packages that tests use where they are there (kcat); needs root
 test-fast: setup ## Unit and property tests only; no sockets
 	@$(BIN)/python -m pytest tests/unit tests/property
 
-versions: setup ## Unit and property tests on each supported Python that is here, besides that of .venv
+versions: setup ## Unit and property tests on each other supported Python that is installed
 	@for version in $(VERSIONS); do \
 		if [ -e .venv/lib/python$$version ]; then continue; fi; \
-		if ! sh tools/find_python.sh $$version >/dev/null 2>&1; then echo "· Python $$version is not here: skipped"; continue; fi; \
+		if ! sh tools/find_python.sh $$version >/dev/null 2>&1; then echo "· Python $$version is not installed: skipped"; continue; fi; \
 		$(MAKE) --no-print-directory .venv-$$version/.ready || exit 1; \
 		echo "· fast tests on Python $$version"; \
 		.venv-$$version/bin/python -m pytest --quiet -p no:cacheprovider tests/unit tests/property || exit 1; \
@@ -95,7 +95,7 @@ docs-check: .venv/.ready ## Tables in the documentation are those of the code
 bench: setup ## Rates, latencies and memory beside their floors
 	@$(BIN)/python -m bench
 
-lock: ## Write requirements.lock anew from pyproject.toml; needs uv
+lock: ## Regenerate requirements.lock from pyproject.toml; needs uv
 	@command -v uv >/dev/null || { echo "uv is needed: pip install uv" >&2; exit 1; }
 	@for version in $(VERSIONS); do \
 		cp requirements.lock build/$$version.lock; \

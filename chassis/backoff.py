@@ -1,4 +1,4 @@
-"""Exponential backoff of things that fail, by name and by the monotonic clock."""
+"""Exponential backoff per name, measured by the monotonic clock."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class _Pause:
 
 
 class Backoffs:
-    """The things that are in backoff. A thing stays until it succeeds, and may be probed when its pause is over. For one thread."""
+    """Names in backoff. A name stays until it succeeds, and may be probed when its pause has ended. Not thread-safe."""
 
     def __init__(self, first: timedelta, longest: timedelta, monotonic: Callable[[], float] = time.monotonic) -> None:
         """Begin with a pause of `first`, and double it with each failure up to `longest`."""
@@ -32,31 +32,31 @@ class Backoffs:
         return name in self._pauses
 
     def names(self) -> list[str]:
-        """Return what is in backoff."""
+        """Return the names in backoff."""
         return list(self._pauses)
 
     def fail(self, name: str) -> timedelta:
-        """Begin the backoff of a thing, or its next and longer pause; returns the pause."""
+        """Begin the backoff of a name, or its next and longer pause; return the pause."""
         failures = self._pauses[name].failures if name in self._pauses else 0
         pause = pause_after(failures, self._first, self._longest)
         self._pauses[name] = _Pause(failures + 1, self._monotonic() + pause.total_seconds())
         return pause
 
     def postpone(self, name: str) -> None:
-        """Repeat the first pause of a thing that is in backoff, without a failure more: its probe said nothing about it."""
+        """Repeat the first pause of a name in backoff without counting a failure: the result of its probe is unknown."""
         if name in self._pauses:
             self._pauses[name].end = self._monotonic() + self._first.total_seconds()
 
     def succeed(self, name: str) -> bool:
-        """End the backoff of a thing; returns whether it was in backoff."""
+        """End the backoff of a name; return whether it was in backoff."""
         return self._pauses.pop(name, None) is not None
 
     def due(self) -> list[str]:
-        """Return the things whose pause is over."""
+        """Return the names whose pause has ended."""
         now = self._monotonic()
         return [name for name, pause in self._pauses.items() if pause.end <= now]
 
 
 def pause_after(failures: int, first: timedelta, longest: timedelta) -> timedelta:
-    """Return the pause after a number of earlier failures: `first`, doubled each time, at most `longest`."""
+    """Return the pause after `failures` earlier failures: `first`, doubled after each failure, at most `longest`."""
     return min(first * (1 << min(failures, 20)), longest)

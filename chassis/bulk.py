@@ -92,7 +92,7 @@ def _copy(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> 
             for row in rows:
                 copy.write_row([encode(row[column]) for column, encode in encoders])
     except Error as error:
-        # As for a statement of its own: wraps the error, and drops the pool's connections if the session is of no more use.
+        # COPY bypasses SQLAlchemy's error handling. This call wraps the error, and invalidates the pool if the session is unusable.
         conn._handle_dbapi_exception(error, statement, None, None, None)  # noqa: SLF001 - SQLAlchemy offers nothing else
 
 

@@ -1,7 +1,7 @@
 """Unpacks compressed record batches, never into more than a given number of bytes.
 
-A batch of 1 MiB can unpack to gigabytes. `kafka-python` unpacks whatever it is given; here the output buffer has a fixed size, so that a
-batch that does not fit fails instead of filling the memory.
+A batch of 1 MiB can unpack to gigabytes, and `kafka-python` sets no limit. Here the output buffer has a fixed size: a batch that does not
+fit raises an error instead of filling the memory.
 
 Formats: https://github.com/apache/kafka/tree/trunk/clients/src/main/java/org/apache/kafka/common/compress
 """
@@ -30,7 +30,7 @@ _BLOCK_SIZE = struct.Struct(">i")
 
 
 def unpack(codec: int, packed: bytes, limit: int) -> bytearray:
-    """Return what a compressed payload holds.
+    """Return the unpacked payload.
 
     Args:
         codec: Compression type of the batch, 1–4 (https://kafka.apache.org/documentation/#recordbatch).
@@ -51,7 +51,7 @@ def unpack(codec: int, packed: bytes, limit: int) -> bytearray:
             written = into(packed, output)
         except (cramjam.DecompressionError, struct.error, ValueError) as error:
             if not _is_full(error):
-                raise InvalidMessage(CORRUPT, f"the batch is no {name}") from error
+                raise InvalidMessage(CORRUPT, f"the batch is not valid {name}") from error
         else:
             del output[written:]
             return output
@@ -59,7 +59,7 @@ def unpack(codec: int, packed: bytes, limit: int) -> bytearray:
 
 
 def _is_full(error: Exception) -> bool:
-    """Whether the output was too small: the library has one class of error, and only its text tells them apart."""
+    """Return whether the output buffer was too small. The library has one error class, so that only the text distinguishes the causes."""
     return isinstance(error, _OutputFull) or "whole buffer" in str(error)
 
 
@@ -96,4 +96,4 @@ _CODECS: dict[int, tuple[str, Callable[[bytes, bytearray], int]]] = {
     3: ("lz4", cramjam.lz4.decompress_into),
     4: ("zstd", cramjam.zstd.decompress_into),
 }
-"""Compression type → its name, and what unpacks it into a buffer and returns the size."""
+"""Compression type → name, and the function that unpacks into a buffer and returns the size in bytes."""

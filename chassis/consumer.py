@@ -38,7 +38,7 @@ _COMMIT_INTERVAL = timedelta(milliseconds=250)
 _COMMIT_RETRY = timedelta(seconds=1)
 _IDLE_POLL = timedelta(milliseconds=250)
 _HEARTBEAT = timedelta(milliseconds=500)
-"""By the answer to a heartbeat a member learns that another has left; until then the other's partitions wait."""
+"""A member learns from a heartbeat response that another member has left. Until then nobody reads that member's partitions."""
 _CLOSE_TIMEOUT = timedelta(seconds=3)
 _REBUILD_PAUSE = timedelta(milliseconds=500)
 _TYPICAL_RECORD_BYTES = 600
@@ -53,7 +53,7 @@ _LOST_MEMBERSHIP = (
     kafka_errors.RebalanceInProgressError,
     kafka_errors.UnknownMemberIdError,
 )
-"""A commit came too late: the partitions may be another's now, who reads the records again."""
+"""The commit came too late: another member may own the partitions now, and it reads the records again."""
 
 
 class Consumer:
@@ -61,7 +61,7 @@ class Consumer:
 
     name = "consumer"
     stops_at_once = True
-    """Its partitions wait until it has left its group, so that it does not wait for the doors to close."""
+    """Nobody reads its partitions until it leaves its group. So it does not wait until the gRPC server has drained."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class Consumer:
             linger: How long the brokers may gather records, so that a busy consumer handles many at once; a batch that is full comes
                 sooner.
             session_timeout: How long the group waits for a dead member; at least the broker's minimum of 6 s.
-            watch: Gives the progress of polls, batches and commits; nobody watches it by default.
+            watch: Returns the progress of polls, batches and commits; unwatched by default.
         """
         self._topics = list(topics)
         self._sink = sink
@@ -112,7 +112,7 @@ class Consumer:
         }
 
     def run(self, stop: threading.Event) -> None:
-        """Consume until `stop` is set. The client is built anew after an error that it does not get over by itself."""
+        """Consume until `stop` is set. Create a new client after an error from which the old one does not recover."""
         while not stop.is_set():
             try:
                 self._consume(stop)
@@ -125,7 +125,7 @@ class Consumer:
         offsets = _Offsets(consumer)
         try:
             while not stop.is_set():
-                # While partitions are paused, others have their turn, and are not waited for.
+                # While partitions are paused, the poll returns at once with the records of the others.
                 patience = 0 if consumer.paused() else offsets.time_left()
                 with self._progress.round():
                     polled = consumer.poll(timeout_ms=patience, max_records=self._batch)
@@ -144,7 +144,7 @@ class Consumer:
                 consumer.close(autocommit=False, timeout_ms=milliseconds(_CLOSE_TIMEOUT))
 
     def _take_turns(self, consumer: KafkaConsumer, polled: Mapping[TopicPartition, Sequence[Record]], records: Sequence[Record]) -> None:
-        """Let the others go first after a partition had a whole batch: the client hands over all it has of one before the next."""
+        """Pause the partitions that filled a batch for one poll: the client returns all records of one partition before the next."""
         if len(records) >= self._batch or sum(len(record.value or b"") for record in records) >= _WHOLE_BATCH_BYTES:
             consumer.pause(*polled)
         elif consumer.paused():
@@ -170,7 +170,7 @@ class Consumer:
 
 
 class _Offsets:
-    """Offsets of records that had their effect, until the group has them. For one consumer."""
+    """Offsets of handled records that are not committed yet, of one consumer."""
 
     def __init__(self, consumer: KafkaConsumer) -> None:
         self._consumer = consumer
@@ -178,7 +178,7 @@ class _Offsets:
         self.waiting: dict[TopicPartition, OffsetAndMetadata] = {}
 
     def note(self, polled: Mapping[TopicPartition, Sequence[Record]]) -> None:
-        """Take down records that had their effect. A synchronous commit costs as much as many messages: several batches share one."""
+        """Record the offsets of handled records. A synchronous commit costs as much as many messages, so that several batches share one."""
         if not self.waiting:
             self._commit_at = time.monotonic() + _COMMIT_INTERVAL.total_seconds()
         self.waiting |= {partition: OffsetAndMetadata(records[-1].offset + 1, "", -1) for partition, records in polled.items()}
@@ -193,10 +193,10 @@ class _Offsets:
         return bool(self.waiting) and time.monotonic() >= self._commit_at
 
     def commit(self) -> None:
-        """Commit what belongs to the consumer still; try again later if the coordinator does not answer.
+        """Commit the offsets of partitions that are still assigned; retry later if the coordinator does not answer.
 
-        The consumer is kept then: it is a member of its group, and goes on when the coordinator is back. A new one would have to wait
-        until the group has given up the old one.
+        The consumer keeps its membership meanwhile, and continues after the coordinator recovers. A new consumer would wait until the
+        session of the old one has timed out.
         """
         self.waiting = {partition: offset for partition, offset in self.waiting.items() if partition in self._consumer.assignment()}
         try:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".dlq"
 PREFIX = "dlq_"
-"""How the names of headers begin that a dead letter has beside those of its record."""
+"""Prefix of the headers that a dead letter adds to those of its record."""
 KEY = "dlq_key"
 TRUNCATED = "dlq_truncated"
 
@@ -27,15 +27,15 @@ def dead_letter_topic(topic: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What a dead letter keeps of a record, in bytes of UTF-8 unless another unit is named.
+    """Limits on what a dead letter keeps of a record, in bytes of UTF-8 unless another unit is named.
 
-    Together with its own headers a dead letter stays below 1 MiB uncompressed: the least limit of brokers and producers by default
+    With its own headers a dead letter stays below 1 MiB uncompressed, the lower of the default limits of brokers and producers
     (`message.max.bytes`, `max.request.size`).
     """
 
     value: int = 900 * 1024
     part_of_value: int = 64 * 1024
-    """What is kept of a value that is longer: it cannot be redriven, and this much shows what it was."""
+    """Kept part of a longer value. Such a dead letter cannot be redriven; the part shows an operator what it was."""
     key: int = 1024
     headers: int = 64
     """Number of headers."""
@@ -49,10 +49,10 @@ KEPT = _Kept()
 
 
 def dead_letter(record: Record, *, consumer: str, reason: str, detail: str, now: datetime) -> OutMessage:
-    """Build the dead letter of a record: its value and headers within bounds, and `dlq_*` headers that say what was wrong.
+    """Build the dead letter of a record: its value and headers within limits, and `dlq_*` headers with the cause.
 
-    The key of the dead letter is the position of the record, so that no key of a sender's choice decides which messages wait behind it. The
-    key of the record is in `dlq_key`. `dlq_truncated` names what was cut, and is absent if nothing was.
+    The key of the dead letter is the position of the record, so that a sender's key cannot decide which messages wait behind it. `dlq_key`
+    holds the key of the record. `dlq_truncated` names the parts that were cut, and is absent if none was.
     """
     value = record.value or b""
     whole_value = len(value) <= KEPT.value and not isinstance(value, Unreadable)
@@ -93,7 +93,7 @@ def dead_letter(record: Record, *, consumer: str, reason: str, detail: str, now:
 
 
 def _kept_headers(headers: Sequence[tuple[str, bytes]]) -> tuple[list[tuple[str, str]], bool]:
-    """Return the headers that a dead letter keeps, and whether those are all, whole. Those of an earlier burial are left out."""
+    """Return the headers that a dead letter keeps, and whether none was cut or dropped. Headers of an earlier dead letter are omitted."""
     kept: list[tuple[str, str]] = []
     left, all_kept = KEPT.all_headers, True
     for name, value in headers:

@@ -1,4 +1,4 @@
-"""Work on items that have fallen due: batch by batch, and item by item where a batch fails, so that one item does not stop the others.
+"""Process due items in batches, and item by item after a batch fails, so that one item does not stop the others.
 
     act on a batch ──fails──► act on each of its items alone ──one fails──► that one waits: 1 s, 2 s, 4 s … 1 min; the others are done
 
@@ -28,7 +28,7 @@ _FIRST_BACKOFF = timedelta(seconds=1)
 _LONGEST_BACKOFF = timedelta(minutes=1)
 _MOST_PUSHED_BACK = 10_000
 _SLOW_IN_A_ROW = 3
-"""So many items that time out, and none that does not, mean a slow database."""
+"""Number of time-outs in a row, without a success, after which the database counts as slow."""
 
 
 class DueItems(Protocol):
@@ -43,7 +43,7 @@ class DueItems(Protocol):
             only: The one id to act on, if it is still due; None for any.
 
         Returns:
-            How many items were acted on.
+            Number of items that were acted on.
         """
         ...
 
@@ -57,8 +57,8 @@ class _PushedBack:
     """An item that failed.
 
     Attributes:
-        backoff: Time until its next try, counted from the last one.
-        retry_at: When that is, by the monotonic clock, in seconds.
+        backoff: Time between its last try and the next one.
+        retry_at: Time of the next try by the monotonic clock, in seconds.
     """
 
     backoff: timedelta
@@ -95,10 +95,10 @@ class DueItemsTick:
         self._waiting = metrics.due_items_pushed_back.labels(name)
 
     def __call__(self) -> int:
-        """Act on one batch, and on failed items whose backoff has ended; returns how many items were acted on.
+        """Act on one batch, and on failed items whose backoff has ended; return how many items were acted on.
 
         Raises:
-            Exception: A transient error of the database, or one that belongs to no item.
+            Exception: A transient database error, or an error that no single item causes.
         """
         acted = self._act_on_batch()
         acted += self._retry(database_works=acted > 0)

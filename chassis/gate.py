@@ -5,8 +5,8 @@
       ├→ unary, `async def`: a coroutine, for one that only waits for another thread
       └→ stream: a coroutine that holds no thread; its token is checked again while it is open
 
-The library hands requests over as bytes, so that nothing is parsed for a caller who is not known. Every refusal, of the gate or of the
-method, is answered in one way: by a rich error with a documented reason.
+The library passes requests as bytes, so that nothing is parsed for an unauthenticated caller. Every refusal, by the gate or by the
+method, becomes a rich error with a documented reason.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _STREAM_WRITE_TIMEOUT = timedelta(seconds=10)
 _MAX_STREAMS = 5000
 _STREAMS_RETRY = timedelta(seconds=5)
 _LOOK_UP_WITHIN = timedelta(seconds=5)
-"""Time for finding a caller in the database: a stream has no deadline that bounds it."""
+"""Time limit of the caller's lookup in the database; a stream has no deadline of its own."""
 _ANSWER_BEFORE = timedelta(milliseconds=500)
 _ANSWER_BEFORE_SHARE = 0.1
 
@@ -123,11 +123,11 @@ class Gate(grpc.aio.ServerInterceptor):
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def end_streams(self) -> None:
-        """End the open streams, as the server stops; their readers resume elsewhere."""
+        """End the open streams because the server stops; clients resume them on another replica."""
         self._streams.end_all(stopping())
 
     def end_calls(self) -> None:
-        """End the unary calls that are still in hand, as the server stops. What they do in a thread goes on; its answer is lost."""
+        """End the open unary calls because the server stops. Their threads continue, but their responses are lost."""
         self._calls.end_all(stopping())
 
     async def intercept_service(
@@ -276,7 +276,7 @@ class Gate(grpc.aio.ServerInterceptor):
         return token, caller
 
     async def _authenticate(self, token: str) -> Caller | None:
-        """Return the caller of a token; a thread is taken only if the answer is not cached."""
+        """Return the caller of a token; use a thread only if the answer is not cached."""
         known, caller = self._authenticator.cached(token)
         if not known:
             async with answering_within(_LOOK_UP_WITHIN):
@@ -290,10 +290,10 @@ def _set_deadline(remaining: float | None) -> None:
 
 @asynccontextmanager
 async def answering_within(most: timedelta | None = None) -> AsyncIterator[None]:
-    """Give up waiting for another thread after `most`, or so early that the answer arrives before the caller of the method gives up.
+    """Stop waiting for another thread after `most`, or early enough that the response arrives before the call's deadline.
 
     Raises:
-        StoreUnavailable: The time is over. What a thread has begun goes on, bounded by the time-outs of the database.
+        StoreUnavailable: The time is over. The thread continues, limited by the time-outs of the database.
     """
     left = time_left()
     patience = [] if left is None else [left - min(left * _ANSWER_BEFORE_SHARE, _ANSWER_BEFORE)]

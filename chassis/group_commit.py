@@ -3,8 +3,8 @@
 caller 1 ─► [1] ──────commit──────►
 callers 2, 3, 4 ─► wait ─► [2, 3, 4] ──one commit──►
 
-A group that fails is tried again command by command, so that one does not spoil the others. If the database is away, there is nothing to
-find out by that: everybody who waits gets the answer at once. Memory is bounded by the callers: a caller that gives up leaves the queue.
+A group that fails is retried command by command, so that one command does not fail the others. If the database is unavailable, all waiting
+callers get the error at once instead. The number of callers bounds the memory: a caller that cancels leaves the queue.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ log = structlog.get_logger()
 _STOP_POLL_SECONDS = 0.1
 _SECOND_TRY_WITHIN_SECONDS = 1.0
 _SLOW_IN_A_ROW = 2
-"""So many commands that time out alone, one after another, mean a slow database."""
+"""Number of commands in a row that time out alone after which the database counts as slow."""
 
 
 class GroupCommit(Generic[C, R]):
@@ -58,9 +58,8 @@ class GroupCommit(Generic[C, R]):
         """Have a command carried out.
 
         Returns:
-            Its answer, once it is durable, or the error of carrying it out alone; a fault of another command in the group does not count.
-            `StoreUnavailable` if the database is away. A command whose future is cancelled before its group begins leaves the queue and is
-            not carried out.
+            A future of the response, once it is durable, or of the error that this command causes alone. The error is `StoreUnavailable` if
+            the database is unavailable. A command whose future is cancelled before its group begins leaves the queue and is not executed.
         """
         future: Future[R] = Future()
         with self._lock:
@@ -87,7 +86,7 @@ class GroupCommit(Generic[C, R]):
             began = time.monotonic()
             error = self._try(group)
             if error is not None and is_away(error) and time.monotonic() - began < _SECOND_TRY_WITHIN_SECONDS:
-                # A server that was restarted leaves dead connections behind, of which the pool has got rid by now.
+                # After a restart of the server the pool holds dead connections; the failed try has removed them.
                 error = self._try(group)
             if error is None:
                 continue
@@ -132,7 +131,7 @@ class GroupCommit(Generic[C, R]):
         return group
 
     def _try(self, group: Sequence[tuple[C, Future[R]]]) -> BaseException | None:
-        """Carry out a group; returns the error if nothing was done."""
+        """Execute a group; return the error if nothing was committed."""
         try:
             answers = self._carry_out([command for command, _ in group])
             pairs = list(zip(group, answers, strict=True))

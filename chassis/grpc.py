@@ -36,7 +36,7 @@ SERVER_OPTIONS = (
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.ping_timeout_ms", 10_000),  # 60 s by default, which would outlast the keepalive's own timeout
-    # Clients may ping every 5 s, also without a call; 1 s is for what the way there varies by.
+    # Clients may ping every 5 s, also without a call; 1 s allows for network jitter.
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 4_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.max_connection_age_ms", 3_600_000),
@@ -77,9 +77,9 @@ class GrpcServer:
             health_address: `host:port` of health alone, which no load can starve.
             threads: Unary methods at once.
             max_in_flight: Unary RPCs in hand at once, waiting ones included; more are refused.
-            healthy: Whether the rest of the process makes progress; health follows it.
+            healthy: Returns whether the rest of the process makes progress; the health service reports it.
             drain_notice: Time between the health turning NOT_SERVING and the end of accepting.
-            drain_grace: Time for unary RPCs in hand to end; after it they are refused with STOPPING, as open streams are before it.
+            drain_grace: Time for open unary RPCs to end. Then they end with STOPPING; open streams end with it at once.
         """
         self._service = service
         self._gate = Gate(service, authenticator, metrics, threads=threads, max_in_flight=max_in_flight)
@@ -128,7 +128,7 @@ class GrpcServer:
         self._gate.close()
 
     async def _drain(self, server: grpc.aio.Server) -> None:
-        """Take no more RPCs, and answer all that are in hand: streams at once, unary calls when they end or the grace is over."""
+        """Accept no more RPCs, and answer the open ones: streams at once, unary calls when they end or the grace period is over."""
         grace = self._drain_grace.total_seconds()
         stopped = asyncio.ensure_future(server.stop(grace + _ANSWER_SECONDS))
         self._gate.end_streams()

@@ -11,7 +11,7 @@ EARLIEST = datetime(1992, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 """First instant after the range."""
 RANGE = f"is out of range, must be in {EARLIEST.year}–{LATEST.year - 1}"
-"""What to say of an instant outside."""
+"""Description of a violation of the range."""
 
 
 def to_timestamp(instant: datetime | None) -> Timestamp | None:
@@ -41,7 +41,7 @@ def parse_instant(text: str) -> datetime:
     """Return an instant written as ISO 8601 with its offset, in UTC.
 
     Raises:
-        ValueError: It is no such text, has no offset, or is outside of `EARLIEST`–`LATEST`.
+        ValueError: The text is not ISO 8601, has no offset, or is outside of `EARLIEST`–`LATEST`.
     """
     try:
         found = datetime.fromisoformat(text)

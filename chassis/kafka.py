@@ -33,8 +33,8 @@ CLIENT_OPTIONS: Mapping[str, Any] = MappingProxyType(
         "api_version": (2, 6),
         "request_timeout_ms": milliseconds(REQUEST_TIMEOUT),
         "reconnect_backoff_max_ms": 1000,
-        # By default an attempt to connect takes up to 10 s, and 30 s after failures: too long once the network is back. The client of the
-        # library takes these settings; its producer and consumer do not pass them on.
+        # By default an attempt to connect takes up to 10 s, and 30 s after failures: too long after the network recovers. The library's
+        # client takes these settings, but its producer and consumer do not pass them on.
         "kafka_client": partial(
             KafkaNetClient,
             socket_connection_setup_timeout_ms=milliseconds(_CONNECT_TIMEOUT),
@@ -48,9 +48,9 @@ CLIENT_OPTIONS: Mapping[str, Any] = MappingProxyType(
 
 
 def call_within(limit: timedelta, call: Callable[[], T]) -> T:
-    """Return what a call of the client returns, or give up on it.
+    """Return the result of a client call within a time limit.
 
-    Calls of the admin client take no time-out. One that hangs goes on in a daemon thread, which ends with the process at the latest.
+    Calls of the admin client take no time-out. A call that hangs continues in a daemon thread until the process ends.
 
     Raises:
         KafkaTimeoutError: The call took longer than `limit`.

@@ -1,14 +1,14 @@
-"""Reads Kafka records so that one that cannot be read stops neither its partition nor others. Importing this module changes the client.
+"""Reads Kafka records so that an unreadable one stops neither its partition nor others. Importing this module patches the client.
 
-`kafka-python` raises an error in `poll` for a batch that it cannot read, and raises it again at each call: the partition never moves on,
-and nothing else is read meanwhile. Here such a record or batch becomes a record whose value is `Unreadable`. It has the last offset of what
-it stands for, so that the position moves on past it. Whoever reads records decides what to do with it, usually a dead letter.
+For a batch that it cannot read, `kafka-python` raises the same error at each `poll`: the position never advances, and no other partition
+is read. Here such a record or batch becomes a record whose value is `Unreadable`. It has the last offset that it replaces, so that the
+position advances past it. The reader decides what to do with it; sinks write a dead letter.
 
     fetch ► batches ► checksum ► unpack (bounded) ► records ► poll (bounded)
                         │           │                 │
                         └───────────┴── Unreadable ◄──┘
 
-What a broker cannot frame, or refuses for one partition, keeps that partition back for a while; the others are read.
+An error of the broker for one partition pauses that partition for a while; the others are read.
 """
 
 from __future__ import annotations
@@ -36,26 +36,26 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 MOST_UNPACKED_BYTES = 8 * 1024 * 1024
-"""What a batch may unpack to. Producers gather 1 MiB at most by default, and count it before they compress."""
+"""Largest unpacked size of a batch. By default producers collect at most 1 MiB, measured before compression."""
 
 MOST_POLLED_BYTES = 8 * 1024 * 1024
-"""Records handed over by one `poll`; the record that passes the mark is the last."""
+"""Size of the records that one `poll` returns; the record that exceeds it is the last."""
 
 MOST_HEADERS = 1000
-"""Headers of one record. Each costs a hundred bytes of memory, however short it is."""
+"""Most headers of one record. Each costs at least a hundred bytes of memory."""
 
 CONSUMER_OPTIONS: Mapping[str, Any] = MappingProxyType(
     {
-        # What a transaction that was aborted wrote has no effect.
+        # Records of aborted transactions have no effect.
         "isolation_level": "read_committed",
-        # A topic that is made later is found within this time.
+        # Bounds the time until a new topic is found.
         "metadata_max_age_ms": 2000,
     },
 )
-"""Options of everything that reads."""
+"""Options of every consumer."""
 
 _KEPT_BYTES = 64 * 1024
-_HOLD = timedelta(seconds=2)
+_PARTITION_PAUSE = timedelta(seconds=2)
 _ASCII = 0x80
 
 
@@ -72,7 +72,7 @@ class LenientRecordBatch(DefaultRecordBatch):  # type: ignore[misc]  # the libra
         self._intact = True
 
     def validate_crc(self) -> bool:
-        """Check the batch; False only if not even its offsets can be trusted, since the header is damaged too."""
+        """Check the batch; return False only if the header is damaged too, so that even the offsets are unreliable."""
         self._intact = super().validate_crc()
         return self._intact or self.last_offset_delta == self._num_records - 1 >= 0
 
@@ -86,7 +86,7 @@ class LenientRecordBatch(DefaultRecordBatch):  # type: ignore[misc]  # the libra
         return self._intact and bool(super().is_control_batch)
 
     def __iter__(self) -> Iterator[DefaultRecord]:
-        """Yield the records; whatever cannot be read as one record that stands for it."""
+        """Yield the records; an unreadable part becomes one record with an `Unreadable` value."""
         if not self._intact:
             yield self._unreadable_batch(InvalidMessage(CORRUPT, "the checksum is wrong"))
             return
@@ -113,7 +113,7 @@ class LenientRecordBatch(DefaultRecordBatch):  # type: ignore[misc]  # the libra
         return self._unreadable(self.base_offset, self.last_offset, error, self._buffer[self.HEADER_STRUCT.size :])
 
     def _unreadable(self, first: int, last: int, error: InvalidMessage, raw: bytearray) -> DefaultRecord:
-        """Return the record that stands for what cannot be read."""
+        """Return the record that replaces an unreadable part."""
         where = f"offset {last}" if first >= last else f"offsets {first} to {last}"
         value = Unreadable(bytes(raw[:_KEPT_BYTES]), reason=error.reason, detail=f"{where}: {error.detail}", size=len(raw))
         return DefaultRecord(len(value), last, self.max_timestamp, self.timestamp_type, None, value, [])
@@ -128,7 +128,7 @@ class LenientRecordBatch(DefaultRecordBatch):  # type: ignore[misc]  # the libra
         """Return the record between two positions (https://kafka.apache.org/documentation/#record).
 
         Raises:
-            InvalidMessage: It is no record, or its offset is not one that can follow.
+            InvalidMessage: The record is malformed, or its offset is out of order.
         """
         try:
             size, position = decode_varint(body, position)
@@ -174,7 +174,7 @@ def _headers_at(body: bytearray, position: int) -> tuple[list[tuple[str, bytes |
     names, values = [], []
     end = len(body)
     for _ in range(count):
-        # Written out: a record has some seven headers, and this loop is most of the work of reading it.
+        # Inlined for speed: a record has about seven headers, and this loop takes most of the time of reading it.
         size, begin = decode_varint(body, position)
         position = begin + size if size > 0 else begin
         name = body[begin:position]
@@ -188,7 +188,7 @@ def _headers_at(body: bytearray, position: int) -> tuple[list[tuple[str, bytes |
 
 
 def _texts(names: list[bytearray]) -> list[str]:
-    """Return the names of headers. Kafka takes any bytes; beside a name that is not UTF-8, what is not ASCII becomes `?` in all of them."""
+    """Return the names of headers. Kafka allows any bytes. If one name is not UTF-8, `?` replaces all non-ASCII bytes of all names."""
     try:
         return [name.decode() for name in names]
     except UnicodeDecodeError:
@@ -196,10 +196,10 @@ def _texts(names: list[bytearray]) -> list[str]:
 
 
 class LenientPartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # the library is not typed
-    """What was fetched of a partition."""
+    """Fetched records of one partition."""
 
     budget = MOST_POLLED_BYTES
-    """Bytes that may still be handed over."""
+    """Bytes that may still be returned by this poll."""
 
     def take(self, n: int | None = None) -> list[Any]:
         """Return the next records: at most `n`, and none after the one that spends the budget."""
@@ -221,7 +221,7 @@ class LenientPartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  
 
 
 class LenientFetcher(Fetcher):  # type: ignore[misc]  # the library is not typed
-    """Fetches for a consumer. A fault of one partition keeps back that one alone."""
+    """Fetches for a consumer. An error of one partition pauses that partition only."""
 
     PartitionRecords = LenientPartitionRecords
 
@@ -235,7 +235,7 @@ class LenientFetcher(Fetcher):  # type: ignore[misc]  # the library is not typed
         """Return records that were fetched, up to a number and a size."""
         self._budget = MOST_POLLED_BYTES
         if not self._next_partition_records:
-            # The library takes up what it has of a partition that was paused only if this is None; what was used up it takes for busy.
+            # The library returns to buffered records of a resumed partition only if this is None.
             self._next_partition_records = None
         return super().fetched_records(max_records, update_offsets=update_offsets)
 
@@ -248,7 +248,7 @@ class LenientFetcher(Fetcher):  # type: ignore[misc]  # the library is not typed
             part.drain()
             return 0
         self._budget = part.budget
-        # A spent budget ends the call as a full count does.
+        # A spent byte budget ends the call, as a full record count does.
         return int(taken) if self._budget > 0 else max_records
 
     def _parse_fetched_data(self, completed_fetch: Any) -> Any:  # noqa: ANN401 - the library's
@@ -265,7 +265,7 @@ class LenientFetcher(Fetcher):  # type: ignore[misc]  # the library is not typed
 
     def _hold(self, partition: Any, error: Exception) -> None:  # noqa: ANN401 - the library's
         log.error("partition_held_back", topic=partition.topic, partition=partition.partition, error=str(error))
-        self._held[partition] = time.monotonic() + _HOLD.total_seconds()
+        self._held[partition] = time.monotonic() + _PARTITION_PAUSE.total_seconds()
 
 
 memory_records.DefaultRecordBatch = LenientRecordBatch

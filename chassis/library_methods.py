@@ -1,4 +1,4 @@
-"""Health and reflection, whose code is the library's: bytes that are no request are answered there too, without a traceback in the log."""
+"""Interceptor for the library's health and reflection services: malformed requests get `MALFORMED_REQUEST`, without a logged traceback."""
 
 from __future__ import annotations
 

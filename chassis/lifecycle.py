@@ -4,8 +4,8 @@ run(components)
 │  every component runs in a thread of its own
 │  SIGTERM, SIGINT or the first failure ends all
 ▼
-drain: consumers leave their groups at once; the others in the order given: doors, timers, the relay last, so that what was taken in still
-goes out
+drain: consumers leave their groups at once; the others in the given order: gRPC server, timers, the relay last, so that it publishes
+what was accepted
 ▼
 the first failure is raised again; a component that does not stop in time is left behind by a hard exit
 """
@@ -38,9 +38,9 @@ _TRIM_INTERVAL = timedelta(seconds=20)
 
 
 class Component(Protocol):
-    """Something that runs until it is told to stop.
+    """Something that runs until `stop` is set.
 
-    One whose attribute `stops_at_once` is true is told so before it is its turn: others wait for what it holds, and nothing waits for it.
+    A component with a true attribute `stops_at_once` stops before its turn in the order: other replicas wait for its resources.
     """
 
     name: str

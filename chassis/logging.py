@@ -45,7 +45,7 @@ def configure(*, service: str, level: str = "INFO") -> None:
 def _log_uncaught(kind: type[BaseException], error: BaseException | None, frames: TracebackType | None) -> None:
     """Log what ends the process or a thread; Python's own hooks would print its text, see `_traceback`."""
     if issubclass(kind, KeyboardInterrupt):
-        # Without its context: that may be a database's error.
+        # Without the exception's context, which may be a database error with personal data.
         sys.__excepthook__(kind, kind(), frames)
     else:
         structlog.get_logger().critical("uncaught", exc_info=error)
@@ -81,7 +81,7 @@ def _configure_libraries(shared: list[Processor], rendering: list[Processor]) ->
 def _traceback(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Render an exception as its frames and types.
 
-    A frame is its file, line and function. The line's source stays away: Python 3.13 also shows it for code that was never in a file.
+    A frame is its file, line and function, without the source line: Python 3.13 also shows it for code that has no file.
     Its text stays away, since a database's holds the row that it complains of. What the operating system says, of files and addresses,
     may stay, and what an exception says whose class declares `text_is_public = True`, since it speaks of configuration alone.
     """

@@ -57,8 +57,8 @@ class Unreadable(bytes):
 
     Attributes:
         reason: Upper-case word for programs, e.g. `CORRUPT_RECORD`.
-        detail: What is wrong, and which offsets the record stands for.
-        size: Number of all its raw bytes.
+        detail: Description of the error, and the offsets that the record replaces.
+        size: Size of the raw value in bytes.
     """
 
     reason: str
@@ -66,7 +66,7 @@ class Unreadable(bytes):
     size: int
 
     def __new__(cls, kept: bytes, *, reason: str, detail: str, size: int) -> Self:
-        """Keep what there is of the value."""
+        """Keep the first raw bytes of the value."""
         made = super().__new__(cls, kept)
         made.reason, made.detail, made.size = reason, detail, size
         return made

@@ -3,8 +3,8 @@
 Every service's `migrations/env.py` calls `run_environment`; `paidan db migrate` calls `migrate` for all of them as the database's owner.
 Each schema has its own version table, and its own role, which owns nothing but may work in its schema and read identities.
 
-Services run meanwhile. So each migration has a transaction of its own, and waits for a lock no longer than `LOCK_TIMEOUT`: whoever waits
-for a lock on a table makes everybody wait who comes later. A migration that does not get its lock is rolled back and tried again.
+Services run during a migration. So each migration has its own transaction, and waits for a lock no longer than `LOCK_TIMEOUT`: all later
+statements on a table queue behind a waiting lock request. A migration that does not get its lock is rolled back and retried.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class MigrationFailed(Exception):
         name = f"migration {revision} ({title})" if revision else "its preparation"
         super().__init__(
             f"schema {schema}: {name} failed: {problem}. What came before it is applied and stays. "
-            "Correct the cause and migrate again: it goes on there. An index that was to be created concurrently may be left INVALID; "
+            "Correct the cause and migrate again: it continues there. An index that was to be created concurrently may be left INVALID; "
             "drop it first, unless the migration uses `create_index_concurrently`.",
         )
         self.schema = schema
@@ -98,7 +98,7 @@ def migrate(url: str, directories: Mapping[str, Path]) -> Sequence[str]:
 
     Raises:
         MigrationFailed: One failed, or did not get its locks after several tries.
-        SQLAlchemyError: The database is away, or refuses.
+        SQLAlchemyError: The database is unavailable, or rejects a statement.
     """
     parsed = make_url(url)
     options = session_options(parsed, {"lock_timeout": str(round(LOCK_TIMEOUT.total_seconds() * 1000))})
@@ -110,7 +110,7 @@ def migrate(url: str, directories: Mapping[str, Path]) -> Sequence[str]:
             try:
                 _with_locks(partial(_upgrade, engine, directory))
             except Exception as error:
-                # What was applied must be of use to the services that run.
+                # The running services need the grants on what was applied, also if a later migration fails.
                 with suppress(DBAPIError):
                     _in_transaction(engine, schema, _grant)
                 raise _failure(engine, schema, directory, error) from error
@@ -121,9 +121,10 @@ def migrate(url: str, directories: Mapping[str, Path]) -> Sequence[str]:
 
 
 def create_index_concurrently(name: str, table: str, columns: Sequence[Any], *, schema: str, **options: Any) -> None:  # noqa: ANN401 - as of Alembic
-    """Create an index while the table is written to; the only thing that a migration does.
+    """Create an index without blocking writes; a migration that calls this does nothing else.
 
-    It waits for all transactions that began before, in nobody's way, and as long as it takes. What an earlier try left is dropped first.
+    The statement waits for all earlier transactions, without a time-out and without blocking others. An invalid index of an earlier try is
+    dropped first.
 
     Args:
         name: Name of the index.
@@ -141,10 +142,10 @@ def create_index_concurrently(name: str, table: str, columns: Sequence[Any], *, 
 
 @contextmanager
 def _alone(engine: Engine) -> Iterator[None]:
-    """Wait until nobody else migrates this database, and keep others out.
+    """Take the lock that allows one migration of a database at a time; wait while another process holds it.
 
-    The lock belongs to a session that is in no transaction and runs no statement, whoever waits included: `CREATE INDEX CONCURRENTLY` waits
-    for everybody who is, and would wait for ever for one who waits for its own end.
+    The lock belongs to a session without a transaction or a running statement, also while it waits: `CREATE INDEX CONCURRENTLY` waits for
+    all open transactions and statements, and would deadlock with one that waits for this lock.
     """
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
         while not conn.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": _LOCK}):
@@ -153,7 +154,7 @@ def _alone(engine: Engine) -> Iterator[None]:
 
 
 def _with_locks(step: Callable[[], None]) -> None:
-    """Take a step again while it does not get its locks, with pauses in which the services go on."""
+    """Retry a step that does not get its locks, with pauses in which the services continue."""
     for left in reversed(range(_TRIES)):
         try:
             step()
@@ -242,7 +243,7 @@ def create_outbox_indexes(schema: str) -> None:
 
 
 def drop_outbox_indexes(schema: str) -> None:
-    """Undo `create_outbox_indexes`, and make all rows ready: the relay of before releases no row that waits for another."""
+    """Undo `create_outbox_indexes`, and make all rows ready: the previous release does not release rows that wait for another."""
     op.execute(sa.text(f"UPDATE {schema}.outbox SET retry_time = NULL"))  # noqa: S608 - the schema's name is ours
     op.create_index("outbox_held_back", "outbox", ["aggregateid"], schema=schema, postgresql_where=sa.text("retry_time IS NOT NULL"))
     op.drop_index("outbox_waiting_key", "outbox", schema=schema)

@@ -1,4 +1,4 @@
-"""Calls in hand that can be ended from outside: at a stop, and when the token of an open stream is no longer valid."""
+"""Open calls that can be ended from outside: at a stop, and when the token of an open stream is no longer valid."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _RETRY_AFTER = timedelta(seconds=1)
 
 
 class OpenCall:
-    """One call in hand. It runs in the task that made this."""
+    """One open call. It runs in the task that creates this object."""
 
     def __init__(self) -> None:
         task = asyncio.current_task()
@@ -57,14 +57,14 @@ class OpenCall:
 
 
 class OpenCalls:
-    """The calls in hand of one kind."""
+    """The open calls of one kind."""
 
     def __init__(self) -> None:
         self._calls: set[OpenCall] = set()
 
     @contextmanager
     def register(self) -> Iterator[OpenCall]:
-        """Keep the current task's call while it is in hand.
+        """Register the current task's call for the `with` block.
 
         Raises:
             Refusal: It was ended.
@@ -86,8 +86,8 @@ class OpenCalls:
 class TokenWatch:
     """Checks the tokens of open streams again while they are open.
 
-    Each token is checked once per cache lifetime, however many streams it has. While the store is out of reach the last answer is believed,
-    for `believed` at most.
+    Each token is checked once per cache lifetime, for any number of streams. While the store is unavailable, the last answer stays valid
+    for at most `believed`.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class TokenWatch:
         *,
         believed: timedelta = timedelta(minutes=1),
     ) -> None:
-        """Ask `authenticate`, which may ask the store, whenever the answer that `authenticator` has cached is too old."""
+        """Call `authenticate`, which may query the store, when the cached answer of `authenticator` is too old."""
         self._authenticator = authenticator
         self._authenticate = authenticate
         self._believed = believed.total_seconds()
@@ -106,7 +106,7 @@ class TokenWatch:
 
     @contextmanager
     def watch(self, token: str, caller: Caller, call: OpenCall) -> Iterator[None]:
-        """End `call` within the cache lifetime after its token stops to stand for `caller`."""
+        """End `call` within the cache lifetime after its token no longer identifies `caller`."""
         if token not in self._calls:
             self._calls[token] = set()
             self._checks[token] = asyncio.create_task(self._check(token, caller))
@@ -127,7 +127,7 @@ class TokenWatch:
             try:
                 async with asyncio.timeout_at(max(checked + self._believed, loop.time() + _RETRY_SECONDS)):
                     found = await self._authenticate(token)
-            except Exception as error:  # noqa: BLE001 - whatever keeps the answer away, it is bounded by `believed`
+            except Exception as error:  # noqa: BLE001 - any failure of the check is bounded by `believed`
                 log.warning("stream_token_unchecked", error=type(error).__name__)
                 if loop.time() >= checked + self._believed:
                     self._end(token, unavailable())

@@ -1,4 +1,4 @@
-"""Outbox: the table of messages that commit with the state that they tell of, and its writing side.
+"""Outbox: the table of messages that commit together with the state change that they describe, and its writing side.
 
     transaction: state + outbox rows ──commit──► `chassis.relay` publishes the rows and deletes them
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from chassis.message import OutMessage
 
 WAITS = "coalesce(retry_time, '-infinity') > '-infinity'"
-"""Condition of waiting rows in SQL, in a form of which `outbox_order` is no use: lookups by key must not walk over all waiting rows."""
+"""SQL condition of waiting rows, in a form that `outbox_order` cannot serve: lookups by key must not scan all waiting rows."""
 
 
 def outbox_table(metadata: MetaData) -> Table:

@@ -41,7 +41,7 @@ def encode_token(filters: Mapping[str, object], position: Sequence[str]) -> str:
 def decode_token(filters: Mapping[str, object], token: str) -> tuple[str, ...] | None:
     """Return the position in `token`, or None for the first page.
 
-    The fingerprint keeps a token with its list. It is no signature: whoever uses the position checks each part of it.
+    The fingerprint binds a token to its list. It is not a signature: the reader of the position checks each part of it.
 
     Raises:
         InvalidPageToken: The token is malformed, or belongs to other filters.
@@ -59,7 +59,7 @@ def decode_token(filters: Mapping[str, object], token: str) -> tuple[str, ...] |
 
 
 def _is_storable(part: object) -> bool:
-    """Tell whether a part of a position is text that a database takes."""
+    """Return whether a part of a position is text that a database accepts."""
     return isinstance(part, str) and _UNSTORABLE.search(part) is None
 
 

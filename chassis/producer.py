@@ -3,11 +3,11 @@
     topics and leaders known? ─► hand over ─► wait for all futures ─► outcome of each record
                                                    │ some are not done at the deadline
                                                    ▼
-                              the client is thrown away with all that it still holds
+                              the client is discarded with all records that it still holds
 
-kafka-python 3.0.12 does not complete the futures of a batch whose connection died at the wrong moment, its `close` waits for them, and a
-client that is not forced to close sends what it holds later. Therefore no wait here is on a single future, and a client with an unknown
-outcome is never used again.
+kafka-python 3.0.12 has three defects: it does not complete the futures of a batch if its connection breaks at a certain moment, its `close`
+waits for them, and a client that is not forced to close sends its records later. Therefore no wait here is for a single future, and a
+client with an unknown outcome is never used again.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _STRAGGLERS = timedelta(seconds=1)
-"""How long the rest of a call may take after its last acknowledgement: one partition in trouble does not cost the others the deadline."""
+"""Time from the last acknowledgement of a call to its end: one failing partition does not make the others wait for the deadline."""
 _DOUBT = timedelta(milliseconds=500)
-"""Without any acknowledgement for so long the brokers are asked for metadata, which tells a topic in trouble from brokers that are away."""
+"""Time without any acknowledgement before a metadata request, which distinguishes a failing topic from unreachable brokers."""
 _SILENCE = timedelta(seconds=2)
-"""How long a call waits for its first acknowledgement when the brokers answer that request: they are there, these topics are not."""
+"""Time that a call waits for its first acknowledgement if the brokers answer that request: the brokers work, the topics do not."""
 _CHECK_SECONDS = 0.05
 _SENDER_PATIENCE = timedelta(seconds=10)
 _METADATA_AGE = timedelta(seconds=5)
 _ANSWERS = 2
-"""Metadata answers after which a topic without a leader is believed to have none."""
+"""Number of metadata responses without a leader after which a topic counts as leaderless."""
 
 _NO_LEADER = (None, -1)
 _AWAY = "no broker answers"
@@ -57,7 +57,7 @@ _REJECTIONS = (
     kafka_errors.InvalidTimestampError,
     kafka_errors.InvalidTopicError,
 )
-"""What the brokers say of the record itself. All else is a condition of its topic and may pass."""
+"""Errors of the record itself. All other errors are conditions of its topic and may be transient."""
 
 
 class Producer:
@@ -79,7 +79,7 @@ class Producer:
         self._partitions: dict[str, int] = {}
 
     def send(self, records: Sequence[OutRecord], *, within: timedelta = DEADLINE) -> list[Exception | None]:
-        """Send (topic, key, value, headers) records and wait for the brokers, for all records together no longer than `within`.
+        """Send (topic, key, value, headers) records and wait for the brokers; `within` bounds the wait for all records together.
 
         Returns:
             Per record None when all in-sync replicas have it, else `Rejected`, `TopicUnavailable` or `BrokersAway`.
@@ -112,17 +112,17 @@ class Producer:
         return f"{topic}/{_partition(key, count)}" if count > 1 else topic
 
     def close(self) -> None:
-        """End the client, and wait up to a second for its thread. The next `send` makes a new one."""
+        """Close the client, and wait up to a second for its thread. The next `send` creates a new client."""
         ending = self._discard()
         if ending is not None:
             ending.join(1)
 
     def _discard(self) -> threading.Thread | None:
-        """Throw the client away with all that it holds, without waiting: its end is watched by a thread of its own."""
+        """Discard the client with all records that it holds, without waiting: a separate thread monitors its end."""
         client, self._client = self._client, None
         if client is None:
             return None
-        # Before `close`, which first waits for everything to be sent, and gives up without ending the sender if that takes too long.
+        # Call this before `close`, which waits until everything is sent, and returns without ending the sender if that takes too long.
         client._sender.force_close()  # noqa: SLF001 - the client has no public way to drop what it holds
         ending = threading.Thread(target=_end, args=(client,), name="producer-end", daemon=True)
         ending.start()
@@ -130,7 +130,7 @@ class Producer:
 
 
 class _Wave:
-    """Futures that are waited for together."""
+    """Waits for a set of futures together."""
 
     def __init__(self, futures: Sequence[Any]) -> None:
         self.acknowledged = 0
@@ -142,7 +142,7 @@ class _Wave:
             future.add_errback(self._on_failure)
 
     def wait(self, client: KafkaProducer, began: float, end: float) -> None:
-        """Return when all futures are done, at `end`, or when there is reason to believe that the rest will not be done."""
+        """Return when all futures are done, at `end`, or when the rest is unlikely to complete."""
         asked = False
         with self._changed:
             while self._pending:
@@ -176,9 +176,9 @@ class _Wave:
 
 
 def _learn(client: KafkaProducer, topics: set[str], end: float) -> None:
-    """Learn the partitions and leaders of topics; return when all are known, or when the brokers have said twice that some have none.
+    """Fetch the partitions and leaders of topics; return when all are known, or after two responses without a leader for some.
 
-    The client's own `send` and `partitions_for` wait for each topic alone, and `partitions_for` until its time-out for a missing one.
+    The client's own `send` and `partitions_for` wait for one topic at a time, and for a missing topic until the time-out.
     """
     cluster, sender = client._metadata, client._sender  # noqa: SLF001 - the client offers these nowhere else
     wanted = {topic for topic in topics if _is_valid(topic) and not _has_leaders(cluster, topic)}
@@ -196,7 +196,7 @@ def _learn(client: KafkaProducer, topics: set[str], end: float) -> None:
 
 
 def _hand_over(client: KafkaProducer, record: OutRecord, began: float, end: float) -> Any:  # noqa: ANN401 - the library's future
-    """Give a record to the client; returns its future, or the error if its partition cannot take it now."""
+    """Pass a record to the client; return its future, or the error if its partition accepts no record now."""
     topic, key, value, headers = record
     if not _is_valid(topic):
         return Rejected(f"{topic}: not a topic's name")
@@ -214,7 +214,7 @@ def _hand_over(client: KafkaProducer, record: OutRecord, began: float, end: floa
 
 
 def _place(client: KafkaProducer, topic: str, key: bytes, value: bytes) -> tuple[int | None, str | None]:
-    """Return a record's partition, or the reason why it takes no write as far as the client knows."""
+    """Return a record's partition, or the reason why it accepts no write according to the client's metadata."""
     cluster = client._metadata  # noqa: SLF001 - see `_learn`
     if topic in cluster.unauthorized_topics:
         return None, "TopicAuthorizationFailed"
@@ -247,7 +247,7 @@ def _explain(topic: str, error: Exception) -> Exception:
 
 
 def _is_unclear(handed: Any, outcome: Exception | None) -> bool:  # noqa: ANN401 - a future or an error
-    """Whether the client may still send a record, or may have lost its place in the sequence of a partition by a failure."""
+    """Return whether the client may still send a record, or may have an invalid sequence number for a partition."""
     return not isinstance(handed, Exception) and outcome is not None and not isinstance(outcome, Rejected)
 
 
@@ -265,8 +265,8 @@ def _has_leaders(cluster: Any, topic: str) -> bool:  # noqa: ANN401 - the librar
 
 
 def _answered_since(client: KafkaProducer, began: float) -> bool:
-    """Whether a broker has answered a request for metadata since an instant of the monotonic clock."""
-    answered: float = client._metadata._last_successful_refresh_ms  # noqa: SLF001 - it tells this nowhere else
+    """Return whether a broker has answered a metadata request since `since`, in seconds of the monotonic clock."""
+    answered: float = client._metadata._last_successful_refresh_ms  # noqa: SLF001 - no public API returns this
     return answered >= began * 1000
 
 
@@ -274,8 +274,8 @@ def _end(client: KafkaProducer) -> None:
     """Wait until a client's sender thread is gone, and free the rest."""
     client._sender.join(_SENDER_PATIENCE.total_seconds())  # noqa: SLF001 - see `_discard`
     if client._sender.is_alive():  # noqa: SLF001
-        log.error("producer_thread_lives_on", patience_seconds=_SENDER_PATIENCE.total_seconds())
-    # Else the close of a sender that lives on, and the finalizer of the client, would wait for each batch.
+        log.error("producer_thread_not_stopped", patience_seconds=_SENDER_PATIENCE.total_seconds())
+    # Otherwise the close of a sender that still runs, and the finalizer of the client, would wait for each batch.
     client._accumulator.abort_incomplete_batches()  # noqa: SLF001
     with suppress(kafka_errors.KafkaError):
         client.close(timeout=0)

@@ -1,4 +1,4 @@
-"""Port for publishing records, and the errors that say why a record was not acknowledged."""
+"""Port for publishing records, and the errors of records that were not acknowledged."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ OutRecord = tuple[str, str, bytes, list[tuple[str, str]]]
 """Topic, key, value and headers of a record to publish."""
 
 DEADLINE = timedelta(seconds=4)
-"""Time that all records of one call have for their acknowledgements together."""
+"""Time limit for the acknowledgements of all records of one call."""
 
 
 class Rejected(Exception):
-    """The brokers refuse this record itself, for example because it is too large. Sending it again as it is cannot help."""
+    """The brokers reject the record itself, for example because it is too large. A retry of the same record fails again."""
 
 
 class TopicUnavailable(Exception):
-    """The topic, or the record's partition of it, took no write: no leader, no such topic, no right, too few replicas, no answer.
+    """The topic, or the record's partition, accepted no write: no leader, no such topic, no permission, too few replicas, no response.
 
     Attributes:
         topic: Name of the topic.
@@ -34,11 +34,11 @@ class TopicUnavailable(Exception):
 
 
 class BrokersAway(Exception):
-    """No broker answered anything. Every other record would fail alike."""
+    """No broker answered. Every other record would fail in the same way."""
 
 
 def reason_of(error: Exception) -> str:
-    """Return the word by which metrics and logs count an error of a publisher."""
+    """Return the label of a publisher's error in metrics and logs."""
     return error.reason if isinstance(error, TopicUnavailable) else type(error).__name__
 
 

@@ -2,9 +2,9 @@
 
     release what is due ► read ready rows ► send wave by wave ► delete what was acknowledged ► probe topics in backoff
 
-A wave holds of each key one row, or several of one type on a topic each: the same news to several readers. The next wave starts when
-the one before has its outcome. So each topic has a key's rows in the order in which they were written, and other news come after,
-whatever their topic.
+A wave holds one row of each key, or several rows of the same type on different topics: one event for several readers. The next wave starts
+when all outcomes of the previous one are known. So each topic receives a key's rows in the order of writing, and a key's next event follows
+on any topic only after the previous one.
 
 A row that fails waits, and the later rows of its key wait for it, except the same news on other topics. A partition on which nothing was
 acknowledged backs off as a whole: its rows wait, and one of them is sent as a probe when the pause is over. Where the publisher does not
@@ -17,8 +17,8 @@ know the partitions of a topic, the topic backs off as one. Waiting rows have a
 If no broker answers at all, no row and no partition is to blame: nothing is marked, and one row is tried at each interval.
 
 One relay at a time works for a service, holding an advisory lock on a connection of its own. When that connection breaks a second relay
-may start while the first still sends; both send a key's rows in order, so that the first copy of each is in order, and the inbox drops
-the second. The same holds for a record whose outcome is unknown: its key waits until a second copy is acknowledged.
+may start while the first still sends. Both send a key's rows in order, so that the first copies are in order, and the inbox drops
+the second copies. A key with a record of unknown outcome also waits until a second copy is acknowledged.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ log = structlog.get_logger()
 PARKED = datetime(9999, 1, 1, tzinfo=UTC)
 """`retry_time` of a row that waits for a partition or for an earlier row of its key, not for an instant."""
 _STEP_LIMIT = timedelta(seconds=20)
-"""A send has a deadline of 4 s, a statement one of 10 s: a step of the relay that takes longer hangs."""
+"""A send has a deadline of 4 s, a statement one of 10 s: a step that takes longer than their sum counts as stalled."""
 
 _FIRST_PAUSE = timedelta(milliseconds=250)
 _LONGEST_PAUSE = timedelta(seconds=4)
@@ -95,13 +95,13 @@ class Relay:
 
         Args:
             engine: The service's database.
-            outbox: Its writing side, which wakes the relay.
-            publisher: Where messages go.
-            metrics: Where they are counted.
+            outbox: Writing side of the outbox, which wakes the relay.
+            publisher: Sends the messages.
+            metrics: Counts the messages.
             interval: How often the table is read when nothing wakes the relay.
             pace: Least time between two readings while there is something to publish.
             batch: Most rows in one reading.
-            watch: Gives the progress of the relay's steps; nobody watches it by default.
+            watch: Returns the progress of the relay's steps; unwatched by default.
         """
         self._engine = engine
         self._outbox = outbox
@@ -122,10 +122,10 @@ class Relay:
         self._sweep = _Sweep()
 
     def run(self, stop: threading.Event) -> None:
-        """Publish until `stop` is set, then once more what is there.
+        """Publish until `stop` is set, then publish the remaining ready rows once.
 
         Raises:
-            DBAPIError: The database answered with an error that does not pass by itself.
+            DBAPIError: A database error that is not transient.
         """
         while not stop.is_set():
             try:
@@ -157,17 +157,17 @@ class Relay:
                     self._pace.wait(stop)
                     if self.publish_batch(conn) == 0:
                         self._outbox.wait(self._interval)
-                # Brokers that were away a moment ago would cost the time that is left for stopping; the rows stay for the next process.
+                # Brokers that did not answer just now would use up the grace period; the rows stay for the next process.
                 if self._brokers_answer:
                     self.publish_batch(conn)
                 conn.execute(text("SELECT pg_advisory_unlock_all()"))
             except BaseException:
-                # The server may have become read-only, which another connection might not meet. With the connection the lock is gone too.
+                # The server may be read-only now, and a new connection may reach another server. Closing the connection releases the lock.
                 conn.invalidate()
                 raise
 
     def publish_batch(self, conn: Connection) -> int:
-        """Publish one batch; returns how many rows the brokers acknowledged or became ready, 0 if there is nothing to do at once."""
+        """Publish one batch; return how many rows were acknowledged or became ready, 0 if there is nothing to do at once."""
         with self._progress.round():
             self._mark_acknowledged(conn)
             released = self._release(conn)
@@ -192,11 +192,11 @@ class Relay:
         self._progress.step()
         if self._brokers_answer or not rows:
             return rows
-        # Any first row of a key: the one that is tried must not always be on the one topic that does not answer.
+        # A random first row of a key: the tried row must not always be on a topic that does not answer.
         return [random.choice(_waves(rows)[0])]  # noqa: S311 - no secret
 
     def _read_past_waiting(self, conn: Connection) -> list[Any]:
-        """Park the ready rows that have to wait, without their payload, until enough others are found."""
+        """Park the ready rows that have to wait, without reading their payload, until enough sendable rows are found."""
         seqs: list[int] = []
         after, most = 0, self._batch
         ill = set(self._topic_of.values())
@@ -222,7 +222,7 @@ class Relay:
         return conn.execute(statement, {"keys": list({row.aggregateid for row in rows})}).all()
 
     def _publish(self, conn: Connection, rows: Sequence[Any], deadline: timedelta) -> int:
-        """Send rows wave by wave and note in the table what became of them; returns how many were acknowledged."""
+        """Send rows wave by wave and store the outcomes in the table; return how many were acknowledged."""
         acknowledged: list[Any] = []
         failed: list[tuple[Any, Exception]] = []
         for wave in _waves(rows):
@@ -232,7 +232,7 @@ class Relay:
             acknowledged += [row for row, error in outcomes if error is None]
             failed += [(row, error) for row, error in outcomes if error is not None]
             if any(error is not None and not isinstance(error, Rejected) for _, error in outcomes):
-                # What failed may fail in the next wave too, and cost its deadline once more: the rest comes with the next reading.
+                # The same cause may fail the next wave too, and use up its deadline. The rest is sent after the next read.
                 break
         failpoint.reach("relay.before_mark")
         self._settle(conn, acknowledged, failed)
@@ -301,14 +301,14 @@ class Relay:
         return list(conn.execute(self._statements.read_some, {"seqs": chosen}).all()) if chosen else []
 
     def _free(self, conn: Connection, statement: TextClause, rows: Sequence[Any]) -> list[Any]:
-        """Return the rows that have to wait for no other row among the waiting or the ready ones, as `statement` says."""
+        """Return the rows that wait for no earlier row; `statement` selects the earlier waiting or ready rows."""
         if not rows:
             return []
         free, _ = _split(rows, (), self._of_keys(conn, statement, rows))
         return free
 
     def _settle(self, conn: Connection, acknowledged: Sequence[Any], failed: Sequence[tuple[Any, Exception]]) -> None:
-        """Delete what was acknowledged, let what was not wait, and release what waited for it."""
+        """Delete acknowledged rows and release the rows behind them; mark the others as waiting."""
         self._unmarked += [row.seq for row in acknowledged]
         self._mark_acknowledged(conn)
         for topic, count in Counter(row.aggregatetype for row in acknowledged).items():
@@ -320,7 +320,7 @@ class Relay:
         self._hold_back(conn, [(row, error) for row, error in failed if not isinstance(error, BrokersAway)])
 
     def _mark_acknowledged(self, conn: Connection) -> None:
-        """Delete rows that were acknowledged. If that fails it comes first when the database is back, so that they are not sent again."""
+        """Delete acknowledged rows. After a failure, delete them first when the database recovers, so that they are not sent again."""
         if self._unmarked:
             conn.execute(self._statements.delete, {"seqs": self._unmarked})
             self._unmarked = []
@@ -361,7 +361,7 @@ class Relay:
             conn.execute(self._statements.park, {"seqs": [row.seq for row in rows], "parked": PARKED})
 
     def _release(self, conn: Connection) -> int:
-        """Make rows ready that are due, and some that wait for nothing any more; returns how many of the latter."""
+        """Make due rows ready, and some parked rows that have nothing left to wait for; return the number of the latter."""
         if not self._some_wait:
             return 0
         conn.execute(self._statements.release_due, {"now": datetime.now(UTC), "most": _RELEASED_AT_ONCE})
@@ -379,7 +379,7 @@ class Relay:
 
 
 class _Sweep:
-    """How far the parked rows were looked through: at once to their end, then on and on at intervals."""
+    """Position of the sweep over the parked rows: the first sweep runs without pauses, later ones at intervals."""
 
     def __init__(self) -> None:
         self.after = 0
@@ -398,8 +398,8 @@ class _Sweep:
 class _Statements:
     """The relay's statements for one table.
 
-    `outbox_order` serves the readings of ready, due and parked rows, and `outbox_waiting_key` the lookups by key. The statements leave
-    the planner no other choice: the statistics of a queue that grew in a minute are those of an empty one.
+    `outbox_order` serves the reads of ready, due and parked rows, and `outbox_waiting_key` the lookups by key. The statements leave the
+    planner no other choice: after fast growth of the queue its statistics are still those of an empty table.
     """
 
     def __init__(self, table: str) -> None:
@@ -463,7 +463,7 @@ def _first_bytes(columns: str, rows: str) -> str:
 
 
 def _waits_for(row: Any, earlier: Any) -> bool:  # noqa: ANN401 - rows
-    """Whether a row has to wait for an earlier row of its key: always, but not for the same news on another topic."""
+    """Return whether a row has to wait for an earlier row of its key: always, except for the same event on another topic."""
     return bool(earlier.seq < row.seq and (earlier.type != row.type or earlier.aggregatetype == row.aggregatetype))
 
 
@@ -496,7 +496,7 @@ def _split(
 
 
 def _waves(rows: Sequence[Any]) -> list[list[Any]]:
-    """Split rows into waves: a key's row goes with its row before if both are of one type on topics of their own, else one wave later."""
+    """Split rows into waves: a row joins the wave of its key's previous row if they are one event on two topics, else the next wave."""
     waves: list[list[Any]] = []
     latest: dict[str, tuple[int, str, set[str]]] = {}
     for row in rows:

@@ -1,7 +1,7 @@
-"""Requests from bytes: parsed, and every string, list and timestamp within its limit, before a method sees it.
+"""Parses requests from bytes and checks every string, list and timestamp against its limit, before the method runs.
 
-A service declares one table of limits. The readers are built from the contract's descriptors at startup, and refuse a table that lacks a
-field: a new field cannot be forgotten.
+A service declares one table of limits. The readers are built from the contract's descriptors at startup. A table that lacks a field is an
+error, so that a new field cannot be forgotten.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _TIMESTAMP = "google.protobuf.Timestamp"
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What a field may hold.
+    """Limits of one field.
 
     Attributes:
         characters: Longest string, in characters as sent; 0 if the field is no string.
         items: Longest list; 0 if the field is no list.
-        domain_checked: True if the domain looks for NUL itself, and so names it together with all that is wrong with a form.
-        reason: Reason of the refusal.
+        domain_checked: True if the domain checks for NUL itself, so that one refusal names all violations of a form.
+        reason: Error reason of the refusal.
     """
 
     characters: int = 0
@@ -51,7 +51,7 @@ class LimitsIncomplete(Exception):
     """A table of limits does not match the contract.
 
     Attributes:
-        fields: Fields without a limit of the right sort, and limits without a field.
+        fields: Fields without a limit of the right kind, and limits without a field.
     """
 
     def __init__(self, fields: list[str]) -> None:
@@ -62,8 +62,8 @@ class LimitsIncomplete(Exception):
 def read_requests(service: ServiceDescriptor, limits: Mapping[str, Limit]) -> Mapping[str, ReadRequest]:
     """Return a reader for each method of a service.
 
-    A reader returns the request, or raises a `Refusal`: `MALFORMED_REQUEST` for bytes that are no such message, `INVALID_FIELD` for fields
-    beyond their limits.
+    A reader returns the request, or raises a `Refusal`: `MALFORMED_REQUEST` for bytes that are not such a message, `INVALID_FIELD` for
+    fields beyond their limits.
 
     Args:
         service: The service.
@@ -130,7 +130,7 @@ class _Plan:
         self.problems: list[str] = []
 
     def check(self, message: Message, path: str) -> Iterator[tuple[str, Violation]]:
-        """Yield what is beyond its limit, each with its reason."""
+        """Yield each violation of a limit with its reason."""
         for field in self.fields:
             where = f"{path}{field.name}"
             value = getattr(message, field.name)
@@ -162,7 +162,7 @@ def _check_value(field: _Field, value: object, where: str) -> Iterator[tuple[str
 
 
 def _plan(descriptor: Descriptor, limits: Mapping[str, Limit], plans: dict[str, _Plan]) -> _Plan:
-    """Return the plan of a message; it and those of the messages inside are kept in `plans`."""
+    """Return the plan of a message; store it and the plans of nested messages in `plans`."""
     if descriptor.full_name in plans:
         return plans[descriptor.full_name]
     plan = plans[descriptor.full_name] = _Plan(descriptor.name)
@@ -182,7 +182,7 @@ def _plan(descriptor: Descriptor, limits: Mapping[str, Limit], plans: dict[str, 
 
 
 def _is_known(field: FieldDescriptor) -> bool:
-    """Tell whether there is a rule for fields of this type: there is none yet for bytes, maps and well-known types but Timestamp."""
+    """Return whether fields of this type have a rule. Bytes, maps and well-known types other than Timestamp have none yet."""
     if field.message_type is None:
         return field.type != FieldDescriptor.TYPE_BYTES
     return field.message_type.full_name == _TIMESTAMP or not (

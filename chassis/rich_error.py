@@ -59,7 +59,7 @@ _MOST_FIELD_BYTES = 128
 _MOST_DESCRIPTION_BYTES = 256
 _MOST_VIOLATIONS_BYTES = 1600
 VIOLATIONS_LEFT_OUT = "violations_left_out"
-"""Key of the metadata that says how many violations a refusal has no room for."""
+"""Metadata key of the number of violations that a refusal omits for size."""
 
 
 def status_of(refusal: Refusal, domain: str) -> grpc.Status:
@@ -106,7 +106,7 @@ def _rich(refusal: Refusal, domain: str) -> status_pb2.Status:
 
 
 def _cut(text: str, most: int) -> str:
-    """Return a text of at most `most` bytes of UTF-8; what is cut off is marked by an ellipsis."""
+    """Return a text of at most `most` bytes of UTF-8; an ellipsis marks a cut."""
     data = text.encode(errors="replace")
     if len(data) <= most:
         return data.decode()
@@ -114,7 +114,7 @@ def _cut(text: str, most: int) -> str:
 
 
 def _fitting(violations: Sequence[Violation]) -> list[Violation]:
-    """Return as many of the first violations as there is room for, each cut to its bounds."""
+    """Return the first violations that fit into the size limit, each cut to its own limit."""
     fitting: list[Violation] = []
     room = _MOST_VIOLATIONS_BYTES
     for violation in violations:
@@ -140,7 +140,7 @@ def _bad_request(violations: Sequence[Violation]) -> list[error_details_pb2.BadR
 
 
 def _retry_info(refusal: Refusal) -> list[error_details_pb2.RetryInfo]:
-    """Return when to come back. `UNAVAILABLE` always says so: its meaning is that the same call may succeed later."""
+    """Return the delay before a retry. `UNAVAILABLE` always has one: the same call may succeed later."""
     retry_after = refusal.retry_after
     if retry_after is None and refusal.kind is RefusalKind.UNAVAILABLE:
         retry_after = _RETRY_AFTER

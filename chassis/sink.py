@@ -4,10 +4,10 @@
 
 Three outcomes of a message: it cannot be handled now (`RetryLater`, or a transient error of the database: the batch waits), it can never
 be handled (`InvalidMessage`: dead letter), or our code is wrong (any other exception: dead letter while the limit lasts, then the process
-ends and the topic waits). A batch in which anything fails is handled again message by message, so that one does not spoil the others.
+ends and the topic waits). A batch in which anything fails is retried message by message, so that one message does not fail the others.
 
-A statement that runs into its time-out is due to one message, or to a database that is slow for all. So such a batch is split too. A
-message that times out alone, again and again, while the database works, is a dead letter with reason `STATEMENT_TIMEOUT`.
+The cause of a statement time-out is either one message, or a database that is slow for all messages. So such a batch is split too. A
+message that repeatedly times out alone while the database works becomes a dead letter with reason `STATEMENT_TIMEOUT`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from chassis.dead_letter import SUFFIX, DeadLetterLimit, dead_letter
 from chassis.inbox import claim, release
 from chassis.message import InvalidMessage, RetryLater, read_record
 from chassis.publisher import reason_of
-from chassis.sql import SqlUnitOfWork, is_well, limit_statements
+from chassis.sql import SqlUnitOfWork, is_healthy, limit_statements
 from chassis.transient import is_transient, ran_out_of_time
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ U = TypeVar("U", bound=SqlUnitOfWork)
 U_contra = TypeVar("U_contra", bound=SqlUnitOfWork, contravariant=True)
 
 _LONE_STATEMENT_LIMIT = timedelta(seconds=1)
-"""Statements about one message take milliseconds. A message that is to blame for a time-out must not hold the others up for long."""
+"""Statement time-out for one message. Its statements take milliseconds, and one slow message must not delay the others for long."""
 _LONE_TRIES = 3
 _SLOW_IN_A_ROW = 5
-"""So many messages that time out, and none that does not, mean a slow database."""
+"""Number of time-outs in a row, without a success, after which the database counts as slow."""
 
 
 class Sink(Protocol):
@@ -60,8 +60,8 @@ class Sink(Protocol):
             step: Called after each record that is handled alone, so that a slow batch is not taken for one that hangs.
 
         Raises:
-            Exception: A transient one (`chassis.transient.is_transient`): nothing was handled, or what was handled will be recognised; call
-                again with the same records.
+            Exception: A transient error (`chassis.transient.is_transient`). Call again with the same records: the inbox recognises those
+            that were handled.
         """
         ...
 
@@ -116,7 +116,8 @@ class TransactionalSink(Generic[U]):
             limited: Whether invalid messages of a topic count against the limit; outsiders' garbage must not stop us.
             limit: Dead letters that may pass before the process ends; 20 a minute if None.
             on_dead_letter: Called in the transaction that buries an invalid message, e.g. to tell its sender.
-            on_repeated: Called with messages whose id was claimed before, after `handler`; e.g. to refuse other content under the same id.
+            on_repeated: Called after `handler` with messages whose id was claimed before, e.g. to refuse different content under the same
+                id.
         """
         self._open = open_unit_of_work
         self._inbox = inbox
@@ -175,16 +176,16 @@ class TransactionalSink(Generic[U]):
             self._process_slow(record)
 
     def _process_slow(self, record: Record) -> None:
-        """Handle a record that timed out before; bury it if it does so again and again while the database works.
+        """Handle a record that timed out before; write a dead letter if it repeatedly times out while the database works.
 
         Raises:
-            DBAPIError: It timed out, and so may others.
+            DBAPIError: The record timed out while the database is slow for all.
         """
         for left in reversed(range(_LONE_TRIES - 1)):
             try:
                 self._process_alone(record)
             except DBAPIError as error:
-                if not ran_out_of_time(error) or (not left and not self._database_is_well()):
+                if not ran_out_of_time(error) or (not left and not self._database_is_healthy()):
                     raise
                 last = error
             else:
@@ -192,10 +193,10 @@ class TransactionalSink(Generic[U]):
         log.error("message_timed_out", topic=record.topic, partition=record.partition, offset=record.offset, error=type(last).__name__)
         self._bury_alone(record, InvalidMessage("STATEMENT_TIMEOUT", f"{_LONE_TRIES} tries"), limited=True)
 
-    def _database_is_well(self) -> bool:
+    def _database_is_healthy(self) -> bool:
         with self._open() as uow:
             limit_statements(uow.connection, _LONE_STATEMENT_LIMIT)
-            return is_well(uow.connection)
+            return is_healthy(uow.connection)
 
     def _process_alone(self, record: Record) -> None:
         try:
@@ -210,7 +211,7 @@ class TransactionalSink(Generic[U]):
             self._bury_alone(record, InvalidMessage("BUG", type(error).__name__), limited=True)
 
     def _transact(self, records: Sequence[Record], *, limit: timedelta | None = None) -> None:
-        """Handle records in one transaction, whose statements end after `limit` if one is given."""
+        """Handle records in one transaction, with `limit` as statement time-out if given."""
         messages = [read_record(record) for record in records]
         told = [message for message in messages if self._relevant(message)]
         outcomes = {message.position: "ignored" for message in messages} | {message.position: "repeated" for message in told}

@@ -30,7 +30,7 @@ _STATEMENT_TIMEOUT = timedelta(seconds=5)
 _LOCK_TIMEOUT = timedelta(seconds=3)
 _IDLE_TIMEOUT = timedelta(seconds=30)
 _ANSWER_TIMEOUT = timedelta(seconds=7)
-"""Longer than a statement may run: a server that is silent for so long is out of reach, or does not run."""
+"""Longer than the statement time-out: a server that is silent for this time is unreachable or stopped."""
 _WAIT_INTERVAL = 0.1
 _TABLE_LOCKS = "('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')"
 
@@ -49,15 +49,15 @@ _LIMIT = text("SELECT set_config('statement_timeout', :statement, true), set_con
 class BoundedConnection(psycopg.Connection[Any]):
     """A connection that waits for the server for a limited time.
 
-    `statement_timeout` is the server's: it does not help when packets vanish or the server's process is suspended. The TCP settings of
-    `build_engine` find the first case only.
+    The server applies `statement_timeout`, so that it has no effect when packets are lost or the server's process is suspended. The TCP
+    settings of `build_engine` detect only the first case.
     """
 
     def wait(self, gen: PQGen[RV], interval: float = _WAIT_INTERVAL, timeout: float | None = None) -> RV:
         """Wait for the server.
 
         Raises:
-            psycopg.OperationalError: It did not answer in time; the connection is closed.
+            psycopg.OperationalError: The server did not answer in time; the connection is closed.
         """
         if timeout is not None:
             return super().wait(gen, interval, timeout)
@@ -75,8 +75,8 @@ def build_engine(url: str, *, service: str, pool_size: int = 8) -> Engine:
     """Build an engine whose connections work in the service's schema under the service's role.
 
     Connects lazily. Statements end after 5 s, waits for a lock after 3 s, idle transactions after 30 s. A server that does not answer
-    within 7 s is taken to be away. After an error that makes its session useless, such as one of a database that turned read-only, a
-    connection is closed, and with it those that the pool opened before.
+    within 7 s counts as unavailable. After an error that makes its session unusable, such as one of a database that became read-only, the
+    pool closes the connection and all older ones.
 
     Args:
         url: PostgreSQL in SQLAlchemy's form; its user must be a member of the role `paidan_<service>`.
@@ -118,7 +118,7 @@ def build_engine(url: str, *, service: str, pool_size: int = 8) -> Engine:
 
 
 def session_options(url: URL, settings: Mapping[str, str]) -> str:
-    """Return the `options` of a connection that give its session these settings, beside those that the URL gives."""
+    """Return the connection parameter `options` that applies these settings to the session, in addition to those in the URL."""
     return " ".join([str(url.query.get("options", "")), *(f"-c {name}={value}" for name, value in settings.items())]).strip()
 
 
@@ -136,19 +136,19 @@ def _milliseconds(duration: timedelta) -> str:
 
 
 def limit_statements(conn: Connection, limit: timedelta) -> None:
-    """End the statements of the transaction under way after `limit`, and waits for locks a little earlier."""
+    """Set the statement time-out of the current transaction to `limit`, and its lock time-out to 90 % of it."""
     conn.execute(_LIMIT, {"statement": _milliseconds(limit), "lock": _milliseconds(limit * 0.9)})
 
 
 def is_writable(conn: Connection) -> bool:
-    """Return whether transactions of this connection may write: the server is a primary, and not switched to read-only."""
+    """Return whether transactions of this connection may write: the server is a primary and not read-only."""
     return bool(conn.scalar(_IS_WRITABLE))
 
 
-def is_well(conn: Connection) -> bool:
-    """Return whether the database takes writes and nobody holds or awaits a lock on a whole table of the current schema.
+def is_healthy(conn: Connection) -> bool:
+    """Return whether the database accepts writes and no other session holds or awaits a lock on a whole table of the current schema.
 
-    If a statement runs into its time-out nevertheless, the rows that it works on are to blame.
+    If a statement times out nevertheless, the cause is the rows that it processes.
     """
     return is_writable(conn) and not conn.scalar(_HAS_TABLE_LOCKS)
 

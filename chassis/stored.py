@@ -18,9 +18,9 @@ def known(kind: type[E], value: str, otherwise: E | None = None) -> E:
 
     Args:
         kind: The enum.
-        value: As stored.
-        otherwise: What stands for a value that this release does not know. If None, the value itself does: it compares unequal to every
-            member, so that nothing acts on it, and is written back as it is.
+        value: The stored value.
+        otherwise: Result for a value that this release does not know. If None, the result is the value itself: it compares unequal to every
+        member, so that nothing acts on it, and it is written back unchanged.
     """
     try:
         return kind(value)

@@ -1,9 +1,9 @@
 """Periodic work: one thread per timer, by the monotonic clock.
 
-What fails is treated by one rule:
+Three rules for errors:
 
-- A transient error of the database (`chassis.transient`) puts the tick off, with a backoff of up to 5 s, and is a warning.
-- An error that belongs to one item of a batch pushes that item back and lets the others go on: `chassis.due_items`.
+- A transient database error (`chassis.transient`) delays the tick, with a backoff of up to 5 s, and is logged as a warning.
+- An error of one item of a batch pushes that item back, and the others continue: `chassis.due_items`.
 - Any other error is a bug and ends the process, as it does in every component.
 """
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _TICK_LIMIT = timedelta(minutes=1)
-"""A tick that takes longer hangs."""
+"""A tick that takes longer counts as stalled."""
 _FIRST_BACKOFF = timedelta(seconds=1)
 _LONGEST_BACKOFF = timedelta(seconds=5)
 
 
 class Timer:
-    """Calls `tick` every `interval`, and at once again while a tick returns that it found work.
+    """Calls `tick` every `interval`, and again at once while a tick reports that it found work.
 
     After a transient error the next tick comes after 1 s, or the interval if that is shorter, then after twice the last pause, up to 5 s.
     Any other exception ends the process.

@@ -1,7 +1,7 @@
-"""Database errors that pass by themselves: one definition for sinks, timers, the relay, RPCs and watches.
+"""Transient database errors: one definition for sinks, timers, the relay, RPCs and watches.
 
-The SQLSTATE decides, since drivers map some of these states to exception types that say nothing about a retry: a database that turned
-read-only in a switch-over raises `InternalError`, for example.
+The SQLSTATE decides, because the driver's exception type does not show whether a retry can succeed. For example, a database that becomes
+read-only in a switch-over raises `InternalError`.
 Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
 """
 
@@ -15,11 +15,11 @@ from chassis.message import RetryLater
 READ_ONLY = "25006"
 """read_only_sql_transaction: the server is a standby, or was switched to read-only."""
 STATEMENT_TIMEOUT = "57014"
-"""query_canceled: the statement ran into `statement_timeout`, or somebody cancelled it."""
+"""query_canceled: the statement exceeded `statement_timeout`, or was cancelled."""
 LOCK_TIMEOUT = "55P03"
 """lock_not_available: the statement waited for a lock for longer than `lock_timeout`."""
 UNIQUE_VIOLATION = "23505"
-"""unique_violation: the row is there already."""
+"""unique_violation: the row exists already."""
 
 _TRANSIENT_CLASSES = frozenset(
     {
@@ -56,7 +56,7 @@ _PERMANENT_STATES = frozenset(
 
 
 class StoreUnavailable(Exception):
-    """The database did not answer in the time that the caller has. Whether the work had an effect is unknown."""
+    """The database did not answer before the caller's deadline. Whether the work had an effect is unknown."""
 
 
 def sqlstate_of(error: BaseException) -> str | None:
@@ -66,7 +66,7 @@ def sqlstate_of(error: BaseException) -> str | None:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Return whether the same work may succeed later because the database was away, read-only, overloaded or contended.
+    """Return whether the same work may succeed later because the database was unavailable, read-only, overloaded or contended.
 
     Errors without an SQLSTATE are those of the client: a connection that was lost or could not be made is transient.
     """
@@ -81,7 +81,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 def is_away(error: BaseException) -> bool:
-    """Return whether the database as a whole is away or read-only, so that other work fails for the same reason.
+    """Return whether the database as a whole is unavailable or read-only, so that other work fails for the same reason.
 
     Time-outs, deadlocks and `RetryLater` are transient too, but may be due to the work itself.
     """
@@ -89,12 +89,12 @@ def is_away(error: BaseException) -> bool:
 
 
 def ran_out_of_time(error: BaseException) -> bool:
-    """Return whether `statement_timeout` or `lock_timeout` ended a statement: due to this work, or to a database that is slow for all."""
+    """Return whether `statement_timeout` or `lock_timeout` ended a statement, due to this work or to a database that is slow for all."""
     return sqlstate_of(error) in {STATEMENT_TIMEOUT, LOCK_TIMEOUT}
 
 
 def ends_session(error: BaseException) -> bool:
-    """Return whether the connection is of no more use after an error, although the driver may consider it open."""
+    """Return whether the connection is unusable after an error, although the driver may consider it open."""
     state = sqlstate_of(error)
     return state is not None and (state in _SESSION_STATES or state.startswith("08"))
 

@@ -1,9 +1,9 @@
-"""Progress watchdog: notices from outside the thread that a loop hangs.
+"""Progress watchdog: detects from a separate thread that a loop has stalled.
 
     loop: with progress.round(): … progress.step() … ◄── once a second ── watchdog ──► metric, log event, health
 
-A loop declares its rounds with a limit. A round that takes longer, or a step of it, makes the process unhealthy until the loop goes on.
-The watchdog ends nothing: what restarts unhealthy processes does.
+A loop declares its rounds with a limit. A round or step that takes longer makes the process unhealthy until the loop continues.
+The watchdog ends no process: the supervisor that restarts unhealthy processes does.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _FRAMES = 15
 
 
 class Progress:
-    """The rounds of one loop, which is one thread's at a time."""
+    """The rounds of one loop. One thread at a time runs the loop."""
 
     def __init__(self, name: str, limit: timedelta, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Watch rounds of `name`; neither a round without steps nor a step should take longer than `limit`."""
+        """Watch rounds of `name`; `limit` applies to a round without steps, and to each step."""
         self.name = name
         self._limit = limit.total_seconds()
         self._monotonic = monotonic
@@ -52,7 +52,7 @@ class Progress:
             self._current = None
 
     def step(self) -> None:
-        """Declare that the current round goes on: its limit begins anew."""
+        """Declare progress of the current round: its limit starts again."""
         self._current = (self._monotonic(), threading.get_ident())
 
     def overrun(self, *, not_before: float = 0.0) -> tuple[float, int] | None:
@@ -69,11 +69,11 @@ class Progress:
 
 
 Watch = Callable[[str, timedelta], Progress]
-"""Gives the progress of a loop with a name and a limit: `Watchdog.watch`, or `Progress` itself where nobody watches."""
+"""Returns the progress of a loop with a name and a limit: `Watchdog.watch`, or `Progress` itself without a watchdog."""
 
 
 class Watchdog:
-    """Checks once a second that the loops of a process go on: a component."""
+    """Component that checks once a second that the loops of a process make progress."""
 
     name = "watchdog"
 
@@ -89,9 +89,9 @@ class Watchdog:
         """Return the progress of a loop that is watched from now on.
 
         Args:
-            name: What metrics and events call it.
+            name: Name in metrics and events.
             limit: Longest time of a step.
-            critical: Whether the process is unhealthy while the loop hangs.
+            critical: Whether the process is unhealthy while the loop is stalled.
         """
         if critical:
             self._critical.add(name)
@@ -101,7 +101,7 @@ class Watchdog:
         return progress
 
     def healthy(self) -> bool:
-        """Return whether every critical loop goes on, as of the last check."""
+        """Return whether every critical loop made progress at the last check."""
         return not self._stalled & self._critical
 
     def run(self, stop: threading.Event) -> None:
@@ -116,7 +116,7 @@ class Watchdog:
             self.check()
 
     def check(self) -> None:
-        """Look at every loop once."""
+        """Check every loop once."""
         for progress in self._watched:
             overrun = progress.overrun(not_before=self._resumed)
             if overrun is not None and progress.name not in self._stalled:
@@ -131,7 +131,7 @@ class Watchdog:
 
 
 def _frames_of(thread: int) -> list[str]:
-    """Return where a thread is, innermost frame last: files, lines and functions, without values, which may be personal."""
+    """Return a thread's stack, innermost frame last: files, lines and functions, without values, which may be personal data."""
     frame = sys._current_frames().get(thread)  # noqa: SLF001 - the documented way to look into another thread
     stack = traceback.StackSummary.extract(traceback.walk_stack(frame), limit=_FRAMES, lookup_lines=False)
     return [f"{each.filename}:{each.lineno} {each.name}" for each in reversed(stack)]

@@ -37,11 +37,11 @@ USUAL_TIMEOUT_SECONDS = 10.0
 TIMEOUT: ContextVar[float] = ContextVar("timeout", default=USUAL_TIMEOUT_SECONDS)
 """Seconds to wait for one answer: the option `--timeout`."""
 _CHANNEL_OPTIONS = (
-    # A server that is gone without a word is noticed within 15 s, also by a stream that has no deadline.
+    # Keepalive detects an unreachable server within 15 s, also on a stream without a deadline.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.http2.ping_timeout_ms", 5_000),  # 60 s by default, which would outlast the keepalive's own timeout
-    # One attempt to connect; without it the library gives a server that accepts and never answers 20 s.
+    # Limits one attempt to connect. By default the library waits 20 s for a server that accepts and never answers.
     ("grpc.min_reconnect_backoff_ms", 5_000),
 )
 _DATABASE_TIMEOUT_SECONDS = 10
@@ -138,7 +138,7 @@ def load() -> Connection:
 
 
 class _Deadline(grpc.UnaryUnaryClientInterceptor):
-    """Gives every unary call a deadline that has none of its own."""
+    """Sets a deadline on every unary call without one."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -152,7 +152,7 @@ class _Deadline(grpc.UnaryUnaryClientInterceptor):
 
 
 class Stubs:
-    """gRPC stubs of the four services. Unary calls have a deadline; streams notice by keepalive that the server is gone."""
+    """gRPC stubs of the four services. Unary calls have a deadline; keepalive ends streams of an unreachable server."""
 
     def __init__(self, connection: Connection, *, timeout: float) -> None:
         """Call the services of `connection`; `timeout` in seconds is the deadline of a unary call without one of its own."""

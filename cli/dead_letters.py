@@ -43,7 +43,7 @@ class DeadLetter:
     Attributes:
         topic: Topic that it was on.
         offset: Its place in the dead-letter topic.
-        key: Key that it had there.
+        key: Key of the original message.
         headers: All headers, `dlq_*` among them.
     """
 
@@ -59,7 +59,7 @@ class DeadLetter:
 
     @property
     def cut(self) -> str:
-        """What of it was too long to be kept, e.g. `value,headers`; nothing if it is whole."""
+        """Names of the parts that were cut, e.g. `value,headers`; empty if none was."""
         return self.header(TRUNCATED)
 
     def summary(self) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def redrive(
     with errors_shown(), _reader(load().kafka_bootstrap) as consumer:
         letters = _read(consumer, [dead_letter_topic(topic)], from_start=False)[:limit]
         producer = Producer(KafkaSettings(bootstrap=load().kafka_bootstrap).client_options(), client_id=GROUP)
-        passed_over = [letter for letter in letters if letter.cut]
+        skipped = [letter for letter in letters if letter.cut]
         try:
             for letter in letters:
                 if not letter.cut:
@@ -135,16 +135,16 @@ def redrive(
                 _mark(consumer, letter)
         finally:
             producer.close()
-        redriven = len(letters) - len(passed_over)
+        redriven = len(letters) - len(skipped)
         if as_json:
-            left_out = {"truncated": [letter.offset for letter in passed_over]} if passed_over else {}
+            left_out = {"truncated": [letter.offset for letter in skipped]} if skipped else {}
             print_json({"topic": topic, "redriven": redriven, **left_out})
         else:
             console.print(f"{topic}: 重新投递 redriven {redriven}")
-            for letter in passed_over:
+            for letter in skipped:
                 console.print(f"[yellow]{escape(_refusal(letter))}[/]")
-        if passed_over and not redriven:
-            raise CommandError(_refusal(passed_over[0]), hint="whoever wrote the message has to send it again")
+        if skipped and not redriven:
+            raise CommandError(_refusal(skipped[0]), hint="the sender of the message has to send it again")
 
 
 def _refusal(letter: DeadLetter) -> str:
@@ -209,7 +209,7 @@ def _read(consumer: KafkaConsumer, topics: list[str], *, from_start: bool) -> li
 
 def _letter(record: Any) -> DeadLetter | None:  # noqa: ANN401 - the library's record
     if isinstance(record.value, Unreadable):
-        error_console.print(f"[yellow]{escape(f'{record.topic}: passed over, {record.value.detail}')}[/]")
+        error_console.print(f"[yellow]{escape(f'{record.topic}: skipped, {record.value.detail}')}[/]")
         return None
     headers = tuple((name, (value or b"").decode(errors="backslashreplace")) for name, value in record.headers)
     return DeadLetter(

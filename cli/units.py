@@ -258,14 +258,14 @@ def _act(
 
 
 def _show_record(record: Any, *, as_json: bool) -> None:  # noqa: ANN401 - the library's record
-    """Show a message; one that cannot be read is passed over with a sentence."""
+    """Show a message; print a warning for a message that cannot be read."""
     if isinstance(record.value, Unreadable):
-        error_console.print(f"[yellow]{escape(f'{record.topic}: passed over, {record.value.detail}')}[/]")
+        error_console.print(f"[yellow]{escape(f'{record.topic}: skipped, {record.value.detail}')}[/]")
         return
     try:
         message = json.loads(record.value or b"")
     except ValueError:
-        error_console.print(f"[yellow]{escape(f'{record.topic}: passed over, the message at offset {record.offset} is no JSON')}[/]")
+        error_console.print(f"[yellow]{escape(f'{record.topic}: skipped, the message at offset {record.offset} is not JSON')}[/]")
         return
     _show_message(message, as_json=as_json)
 

@@ -90,7 +90,7 @@ def _own_connection_file() -> Iterator[Path]:
     """Reserve the connection file for this run.
 
     Raises:
-        CommandError: Another run has it.
+        CommandError: Another run holds it.
     """
     path = connection_file().absolute()
     with ExitStack() as stack:
@@ -120,7 +120,7 @@ def ended_by_signals() -> Iterator[None]:
 
 
 def _stay(stack: LocalStack) -> None:
-    """Wait for Ctrl-C; meanwhile restart what ends.
+    """Wait for Ctrl-C; meanwhile restart processes that end.
 
     Raises:
         KeyboardInterrupt: Ctrl-C.

@@ -52,7 +52,7 @@ _SEPARATOR = re.compile(r"[ ]*(?:/|或者|或|和|及|or)[/ ]*", re.IGNORECASE)
 
 
 class InvalidPhone(ValueError):
-    """The text is no phone number; the message says what is wrong and where, for people."""
+    """The text is not a phone number. The message is for people; it names the error and its position."""
 
 
 def normalise_phone(value: str) -> str:
@@ -62,8 +62,8 @@ def normalise_phone(value: str) -> str:
     number as `转805`; numbers, and several extensions of one number, are joined by `/`.
 
     Raises:
-        InvalidPhone: A number is too short or too long, or something else than numbers is there. Positions count the characters of `value`
-            from 1.
+        InvalidPhone: A number is too short or too long, or the text holds anything else. Positions count the characters of `value`
+        from 1.
     """
     if len(value) > MAX_SENT:
         raise InvalidPhone(f"has {len(value)} characters, at most {MAX_SENT} are allowed")

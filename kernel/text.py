@@ -1,4 +1,4 @@
-"""The check of free text: one rule for every field, service and door."""
+"""The check of free text: one rule for every field and service, for RPCs, receipts and imports."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def clean_text(value: str) -> str:
 
 
 def check_text(value: str, *, most: int, required: bool = True) -> tuple[str, list[str]]:
-    """Clean a text and return it with everything that is wrong with it.
+    """Clean a text and return it with all violations.
 
     Args:
         value: Text as sent.
         most: Longest text allowed, in characters (code points) after cleaning.
-        required: True if the text must hold something that a reader can see.
+        required: True if the text must contain a visible character.
 
     Returns:
         The clean text, and a description of each problem. Positions count the characters of `value` from 1.
@@ -52,12 +52,12 @@ def check_text(value: str, *, most: int, required: bool = True) -> tuple[str, li
 
 
 def without_invisible(value: str) -> str:
-    """Return a number or code without the invisible marks that copying brings along."""
+    """Return a number or code without the invisible marks that copied text may contain."""
     return "".join(character for character in value if not is_invisible(character))
 
 
 def is_invisible(character: str) -> bool:
-    """Tell whether a character is a format character (Cf): zero-width, joining, or changing the direction of writing."""
+    """Return whether a character is a format character (Cf): zero-width, joining, or changing the direction of writing."""
     return unicodedata.category(character) == "Cf"
 
 

@@ -5,7 +5,7 @@
 #   sh tools/make_venv.sh .venv-3.12 3.12  with that version
 #
 # The file .ready in the environment says that it is whole. It is absent from the first step to the last, so that the next run
-# begins anew after one that failed or was interrupted.
+# starts over after a failed or interrupted one.
 set -eu
 
 venv="$1"

@@ -70,7 +70,7 @@ class Units:
 
     def _read(self, record: Any) -> None:  # noqa: ANN401 - the library's record
         if isinstance(record.value, Unreadable):
-            self._city.problems.append(f"{record.topic}: passed over, {record.value.detail}")
+            self._city.problems.append(f"{record.topic}: skipped, {record.value.detail}")
             return
         message = json.loads(record.value)
         if message["messageId"] in self._seen:

@@ -61,7 +61,7 @@ class InUseError(LocalPartError):
 
 
 class PortsTakenError(LocalPartError):
-    """Other processes listen on ports that were asked for.
+    """Other processes listen on requested ports.
 
     Attributes:
         holders: What the port is for, as ``50051 (intake, RPCs)`` → who listens on it.

@@ -84,7 +84,7 @@ class LocalPart(ABC):
             raise
 
     def restart(self) -> None:
-        """Start the server again after its end; the same as `start`."""
+        """Restart the server after it has ended; the same as `start`."""
         self.start()
 
     def stop(self) -> None:

@@ -66,7 +66,7 @@ def listens_on(pid: int, ports: Iterable[int]) -> bool:
 
 def _is_taken(port: int) -> bool:
     with socket.socket() as probe:
-        # Connections that a former run has closed do not count as a listener.
+        # Closed connections of an earlier run do not count as a listener.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))

@@ -187,8 +187,8 @@ def find_binaries() -> Path:
 def _unprivileged(cluster: Path, binaries: Path) -> list[str]:
     """Return the prefix of a command line that runs the command as the owner of the cluster; empty unless we are root.
 
-    The data and the binaries may be in a directory that is closed to other users, such as root's home. Two settings let
-    the command pass without opening that directory to everyone (ADR 26):
+    The data and the binaries may be in a directory that other users cannot read, such as root's home. Two settings give
+    the command access without changing the permissions of that directory (ADR 26):
 
     - It keeps the capability CAP_DAC_OVERRIDE.
     - The security bit ``no_setuid_fixup`` makes ``access(2)`` use that capability too. Without the bit the kernel ignores
@@ -216,7 +216,7 @@ def _unprivileged(cluster: Path, binaries: Path) -> list[str]:
         # A change of user clears the guard's request; see deploy.local.guard.
         "--pdeathsig=KILL",
     ]
-    # A container may withhold CAP_SETPCAP, which the security bit needs. Directories that are open to all still work then.
+    # A container may lack CAP_SETPCAP, which the security bit needs. Directories that all users can read still work then.
     attempts = [[*prefix, "--securebits=+no_setuid_fixup", "--"], [*prefix, "--"]]
     said = ""
     for attempt in attempts:

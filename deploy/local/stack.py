@@ -89,7 +89,7 @@ class LocalService:
 
     @property
     def alive(self) -> bool:
-        """Whether the process of the latest start runs."""
+        """Return whether the process of the latest start runs."""
         return self._process is not None and self._process.alive
 
     def start(self, environment: Mapping[str, str] | None = None, *, module: Sequence[str] = ()) -> None:
@@ -106,10 +106,10 @@ class LocalService:
         self._process.start()
 
     def wait_ready(self) -> None:
-        """Wait until its health says SERVING and its ports are its own, not those of another process.
+        """Wait until its health is SERVING and its own process listens on its ports.
 
         Raises:
-            LocalPartError: It ended, or did not become ready in time.
+            LocalPartError: The process ended, or did not become ready in time.
         """
         wait_until(self._is_serving, _READY_WITHIN, "health SERVING", self.process)
 
@@ -117,13 +117,13 @@ class LocalService:
         """Start the process and wait until it is ready.
 
         Raises:
-            LocalPartError: It ended, or did not become ready in time.
+            LocalPartError: The process ended, or did not become ready in time.
         """
         self.start()
         self.wait_ready()
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill the process."""
         if self._process is not None:
             self._process.kill()
 
@@ -140,7 +140,7 @@ class LocalService:
             except grpc.RpcError:
                 return False
         serving = answer.status == health_pb2.HealthCheckResponse.SERVING
-        # Whoever had the port first answers there, while our own process ends for want of it.
+        # Another process may own the port and answer there, while our own process ends because the port is in use.
         return serving and listens_on(self.process.pid or 0, self._ports)
 
 

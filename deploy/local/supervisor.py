@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.2
 _FIRST_BACKOFF_SECONDS = 0.5
-# Short enough for a flow within 10 s of the end of a fault, long enough to leave the processor to the others.
+# Short enough that tickets flow within 10 s after a fault, long enough to leave CPU time to the other processes.
 _LONGEST_BACKOFF_SECONDS = 5.0
-# A child that ran this long has recovered: its next end is a first one.
+# A child that ran for this time has recovered: its next end counts as the first.
 _STABLE_SECONDS = 30.0
 _SHOW_ERROR_AT = 3
 _ERROR_LINES = 8
@@ -59,7 +59,7 @@ class Child(Protocol):
 
 
 def backoff_seconds(failures: int) -> float:
-    """Return the pause before a restart: none after the first end in a row, then 0.5 s, doubled up to 5 s."""
+    """Return the pause before a restart: none after the first exit in a row, then 0.5 s, doubled up to 5 s."""
     return 0.0 if failures <= 1 else min(_FIRST_BACKOFF_SECONDS * 2 ** (failures - 2), _LONGEST_BACKOFF_SECONDS)
 
 
@@ -67,12 +67,13 @@ def backoff_seconds(failures: int) -> float:
 def supervised(children: Sequence[Child], on_progress: Callable[[str], None]) -> Iterator[None]:
     """Restart children that end, for the length of the `with` block.
 
-    Each child has a thread of its own, so that a slow start of one does not delay another. At the end of the block no restart is
-    under way, and none begins. The children that run are left to the caller.
+    Each child has its own thread, so that a slow start of one does not delay another. After the block no restart runs or begins. The
+    caller stops the children that still run.
 
     Args:
         children: What to watch.
-        on_progress: Gets a line for each end, each restart, and the last error of a child that keeps ending. Called from any thread.
+        on_progress: Receives a line for each exit, each restart, and the last error of a child that exits repeatedly. Called from any
+            thread.
     """
     stopping = threading.Event()
     threads = [(child, threading.Thread(target=_watch, args=(child, stopping, on_progress), daemon=True)) for child in children]

@@ -34,7 +34,7 @@ def require_java() -> str:
 def java_environment() -> dict[str, str]:
     """Return our environment with a UTF-8 locale, for programs in Java.
 
-    Java encodes the names of files as the locale says. In the locale C it cannot open a path with Chinese characters.
+    Java encodes file names by the locale. In the locale C it cannot open a path with Chinese characters.
     """
     return {**os.environ, "LC_ALL": "C.UTF-8"}
 

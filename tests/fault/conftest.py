@@ -84,7 +84,7 @@ class Theatre:
 
     @contextmanager
     def supervised(self, *, except_for: Collection[str] = ()) -> Iterator[Ended]:
-        """Restart every service that ends, as `paidan up` does; yields the account of those that ended."""
+        """Restart every service that ends, as `paidan up` does; yield the record of those that ended."""
         ended = Ended()
         stop = threading.Event()
 
@@ -143,7 +143,7 @@ class Run:
         return self.balance(within=within)
 
     def balance(self, *, within: float = 90, excused: Collection[str] = ()) -> list[Violation]:
-        """Wait until nothing is under way, and return every broken promise about tickets, answered or not.
+        """Wait until no work is pending, and return every violation of the guarantees for tickets, acknowledged or not.
 
         Args:
             within: Most seconds to wait.

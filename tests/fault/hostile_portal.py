@@ -1,6 +1,6 @@
 """A portal that misbehaves at full speed: `python -m tests.fault.hostile_portal <address> <authorization> <ticket>`, until it is killed.
 
-A process of its own, so that what it burns is not the time of the load client or of the tap.
+A separate process, so that it does not use CPU time of the load client or of the tap.
 Twice a second it prints the answers so far as a line of JSON: act → gRPC code → number.
 """
 
@@ -34,13 +34,13 @@ _PAUSE_SECONDS = 0.5
 _METHOD = "/paidan.intake.v1.IntakeService/SubmitTicket"
 _OPTIONS = [("grpc.use_local_subchannel_pool", 1)]
 _SMALL_WINDOW = [*_OPTIONS, ("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 1024)]
-"""Without these a client takes in far more than its reader asks for, and the server never has to wait."""
+"""Small buffers: by default a client buffers far more than its reader asks for, and the server never has to wait."""
 _UNREAD_SECONDS = 12
 """Longer than the server waits for a reader."""
 
 
 class HostilePortal:
-    """Everything that a portal can do to its door; each method runs until the process ends."""
+    """Abusive calls that a portal can make; each method runs until the process ends."""
 
     def __init__(self, address: str, metadata: Metadata) -> None:
         self._address = address
@@ -49,12 +49,12 @@ class HostilePortal:
         self._answers: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
     def answers(self) -> str:
-        """Return what it was answered so far, as JSON."""
+        """Return the responses so far, as JSON."""
         with self._lock:
             return json.dumps(self._answers)
 
     def watch_without_reading(self, ticket_id: str) -> None:
-        """Open 200 streams of a ticket with a long history, leave them unread until the server should have ended them, and begin anew."""
+        """Open 200 streams of a ticket with a long history, leave them unread until the server should have ended them, and repeat."""
         channels = [grpc.insecure_channel(self._address, options=_SMALL_WINDOW) for _ in range(_READERS // _READERS_A_CHANNEL)]
         stubs = [IntakeServiceStub(channels[n % len(channels)]) for n in range(_READERS)]
         request = pb.WatchTicketRequest(ticket_id=ticket_id)

@@ -83,7 +83,7 @@ class Load:
 
     def __enter__(self) -> Self:
         if self._guided:
-            # The channel gives a connection 100 ms. On a busy machine the first one may take longer, which is no fault of the door.
+            # The channel allows 100 ms for a connection. On a busy machine the first one may take longer, without a fault of the server.
             grpc.channel_ready_future(self._channel).result(_PATIENCE_SECONDS)
         self._thread.start()
         return self

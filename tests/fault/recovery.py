@@ -75,13 +75,13 @@ class Ended:
         self._counts[f"{name} ended with {code}"] += 1
 
     def __iter__(self) -> Iterator[str]:
-        """Yield a line for each service and exit code; none if all is well."""
+        """Yield a line for each service and exit code; none if no service ended."""
         return iter([f"{what}, {count} times" for what, count in self._counts.items()])
 
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """One stroke of a fault that concerns everybody.
+    """One occurrence of a fault that affects all tickets.
 
     Attributes:
         broke: When the part broke, in seconds since 1970.
@@ -101,7 +101,7 @@ class Figures:
     Attributes:
         scenario: What was done.
         tickets: Acknowledged tickets.
-        violations: What the ledger says; None if the system did not come to rest, so that nothing can be said.
+        violations: Violations in the ledger; None if the system did not come to rest, so that they are unknown.
         slowest: Longest dispatch, in seconds, of a ticket that the fault does not concern: another unit's, another portal's, or one
             submitted after recovery.
         first: Seconds from recovery to the first dispatch of a ticket submitted since then; None if nothing of everybody's broke.
@@ -121,7 +121,7 @@ class Figures:
 
     @property
     def failures(self) -> list[str]:
-        """What does not hold; empty if everything does."""
+        """Return the conditions that do not hold; empty if all hold."""
         measured = {"slowest dispatch": self.slowest, "first dispatch": self.first, "all caught up": self.caught_up}
         late = [f"{name} after {_text(seconds)}" for name, seconds in measured.items() if seconds is not None and seconds > BOUND_SECONDS]
         if self.violations is None:
@@ -296,7 +296,7 @@ def beside_a_neighbour(
 
 
 def out_of_order(city: City, unit: str) -> int:
-    """Return how many messages on a unit's topic lie behind one that was made later, of each message the first copy."""
+    """Return how many messages on a unit's topic follow a message that was created later; only first copies count."""
     sent: dict[str, datetime] = {}
     for record in sorted((each for each in city.all_records() if each.topic == f"dispatch.{unit}.v1"), key=lambda each: each.offset):
         message = json.loads(record.value)
@@ -306,7 +306,7 @@ def out_of_order(city: City, unit: str) -> int:
 
 
 def violations_of(run: Run, *, excused: Collection[str] = ()) -> Sequence[Violation] | None:
-    """Return what the ledger says at rest; None if there is no rest."""
+    """Return the ledger's violations at rest; None if the system does not come to rest."""
     try:
         return run.balance(excused=excused)
     except AssertionError as error:

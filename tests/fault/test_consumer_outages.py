@@ -1,11 +1,9 @@
-"""A consumer over the death and the restart of its broker: it goes on within ten seconds, and nobody has to help."""
+"""A consumer during the failure and the restart of its broker: it continues within ten seconds, without intervention."""
 
 from __future__ import annotations
 
 import gc
 import logging
-import os
-import subprocess
 import threading
 import time
 import uuid
@@ -20,16 +18,13 @@ from kafka.errors import InvalidReplicationAssignmentError, KafkaError
 
 from chassis.consumer import Consumer
 from chassis.metrics import ChassisMetrics
-from deploy.local.cache import kafka_jars
 from deploy.local.kafka import LocalKafka
-from deploy.local.ports import free_port
-from deploy.local.tools import require_java
 from tests.fault.marks import FAULT
+from tests.support.cluster import SecondBroker
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from chassis.message import Record
 
@@ -37,7 +32,7 @@ pytestmark = [*FAULT, pytest.mark.storm]
 
 REACH = 10
 
-# Brokers that are killed on purpose are no news.
+# Warnings about brokers that the test kills are expected.
 logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
 
@@ -126,35 +121,6 @@ def test_records_are_read_within_ten_seconds_of_the_brokers_return(
     assert not thread.is_alive()
 
 
-class SecondBroker:
-    """A broker beside the first one, in its cluster."""
-
-    def __init__(self, first: LocalKafka, folder: Path) -> None:
-        properties = folder / "server.properties"
-        settings = dict(
-            line.split("=", 1) for line in (first.data_dir / "server.properties").read_text().splitlines() if "=" in line and line[0] != "#"
-        )
-        port = free_port()
-        settings |= {
-            "process.roles": "broker",
-            "node.id": "2",
-            "listeners": f"CLIENTS://127.0.0.1:{port}",
-            "advertised.listeners": f"CLIENTS://127.0.0.1:{port}",
-            "log.dirs": str(folder / "data"),
-        }
-        properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
-        with KafkaAdminClient(bootstrap_servers=first.bootstrap) as admin:
-            cluster = admin.describe_cluster()["cluster_id"]
-        java = [require_java(), "-Xmx256m", "-cp", os.pathsep.join(map(str, kafka_jars()))]
-        formatting = [*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)]
-        subprocess.run(formatting, check=True, capture_output=True)
-        self.process = subprocess.Popen([*java, "kafka.Kafka", str(properties)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait(20)
-
-
 def _internal_topics(admin: KafkaAdminClient) -> list[str]:
     with suppress(KafkaError):
         admin.describe_groups(["nobody"])
@@ -171,13 +137,12 @@ def _created(admin: KafkaAdminClient, name: str, node: int) -> bool:
 
 
 @pytest.fixture
-def second(broker: LocalKafka, tmp_path: Path) -> Iterator[SecondBroker]:
-    # Offsets of groups lie on the first broker, which makes their topic when it is asked for one.
+def second(broker: LocalKafka) -> Iterator[SecondBroker]:
+    # The offsets topic is on the first broker, which creates it at the first request.
     with KafkaAdminClient(bootstrap_servers=broker.bootstrap) as admin:
         eventually(lambda: "__consumer_offsets" in _internal_topics(admin), "the topic of offsets", within=20)
-    beside = SecondBroker(broker, tmp_path)
-    yield beside
-    beside.kill()
+    with SecondBroker(broker) as beside:
+        yield beside
 
 
 def test_a_partition_whose_broker_is_dead_keeps_nobody_else_back(broker: LocalKafka, second: SecondBroker) -> None:

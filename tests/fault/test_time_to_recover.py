@@ -1,7 +1,7 @@
-"""Storms that measure: how soon everything flows again, and whether bystanders notice a neighbour's fault at all.
+"""Storms that measure the time to recover, and whether a fault of one neighbour affects other tickets.
 
 Each scenario adds a line to the table that `make test-fault` prints at its end. The bound of all times is 10 s. What "before" says in a
-docstring was measured before the relay, the consumer, the database layer and the doors were mended.
+docstring was measured before the relay, the consumer, the database layer and the gRPC server were fixed.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ _TOPIC = f"dispatch.{_NEIGHBOUR}.v1"
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """The theatre and what can be broken in it; the services reach the database through a proxy."""
+    """The running system and the parts that a test can break; the services reach the database through a proxy."""
 
     theatre: Theatre
     kafka: LocalKafka
@@ -103,14 +103,14 @@ def stage(theatre: Theatre) -> Iterator[Stage]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """A part that everybody needs breaks and comes back.
+    """A part that all tickets need fails and recovers.
 
     Attributes:
         name: Its name in the table.
         strike: Breaks the part and returns when it answers again.
         times: How often.
         codes: What portals may be answered meanwhile.
-        before: What this printed before the mending.
+        before: Figures before the fix.
     """
 
     name: str
@@ -132,7 +132,7 @@ def restart(part: LocalPart) -> None:
 
 
 def turn_read_only(stage: Stage) -> None:
-    """As after a switch-over to a standby: what is connected stays connected and may only read."""
+    """As after a switch-over to a standby: open connections stay open and are read-only."""
     _configure(stage.city, "SET default_transaction_read_only = on")
     time.sleep(20)
     _configure(stage.city, "RESET default_transaction_read_only")
@@ -448,7 +448,7 @@ def test_a_unit_whose_receipts_are_hard_to_read_delays_nobody_and_is_told(stage:
 
 
 def _untold(city: City, hostile: HostileUnit) -> list[str]:
-    """Return which kinds of receipts the unit is not told of in time; what cannot be read is told without its id."""
+    """Return the kinds of receipts without a timely refusal; a refusal of an unreadable receipt has no id."""
 
     def missing() -> list[str]:
         told = [json.loads(record.value)["refused"].get("receiptId", "") for record in _refusals(city)]

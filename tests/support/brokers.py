@@ -94,7 +94,7 @@ class Node(LocalPart):
 
 @dataclass
 class TwoBrokers:
-    """Both, running. `second` is the one to kill."""
+    """Both brokers, running. A test may kill `second`."""
 
     first: Node
     second: Node

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of a test's own, and what may befall it."""
+"""A separate PostgreSQL server for a test, and its faults."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _switch(engine: Engine, value: str) -> None:
 
 @contextmanager
 def suspended_backends(url: str) -> Iterator[None]:
-    """Suspend the processes of all open sessions of a database for a block: their sockets stay open, and nobody answers."""
+    """Suspend the processes of all open sessions of a database for a block: their sockets stay open, without a response."""
     engine = create_engine(url, poolclass=NullPool)
     with engine.connect() as conn:
         found = conn.execute(

@@ -30,7 +30,7 @@ def _reason(error: grpc.RpcError) -> str:
 
 
 def retry_after(error: grpc.RpcError) -> float | None:
-    """Return what `RetryInfo` of a status asks for, in seconds; None without `RetryInfo`."""
+    """Return the delay in the `RetryInfo` of a status, in seconds; None without `RetryInfo`."""
     status = rpc_status.from_call(error)
     info = error_details_pb2.RetryInfo()
     return next(

@@ -40,7 +40,7 @@ class TcpProxy:
         self._thread.join(10)
 
     def hold(self) -> None:
-        """Stop forwarding; new connections are accepted and hear nothing."""
+        """Stop forwarding; new connections are accepted and receive nothing."""
         self._loop.call_soon_threadsafe(self._flowing.clear)
 
     def release(self) -> None:

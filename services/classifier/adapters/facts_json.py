@@ -1,7 +1,7 @@
 """Facts as JSON, for the column that keeps them.
 
-Format 1 is format 0, which has no `v`, with `"v": 1`. Parts that this release does not know are written back as they are. An unknown
-value of an enum reads as the one that teaches nothing (ADR 23).
+Format 1 is format 0, which has no `v`, with `"v": 1`. Parts that this release does not know are written back unchanged. An unknown
+enum value is read as the value that yields no label (ADR 23).
 """
 
 from __future__ import annotations

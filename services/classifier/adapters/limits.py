@@ -1,4 +1,4 @@
-"""Limits of the classifier's requests, as sent. Twice what the use cases allow, which name the texts that are too long."""
+"""Limits of the classifier's requests, as sent. They are twice the limits of the use cases, which name each text that is too long."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ class Facts:
         closed: True if nothing more is to come.
         withdrawn: True if the enterprise took it back.
         declined: True if the desk declined it as no matter of the city's units.
-        unread: Stored parts of a newer release, which are kept as they are.
+        unread: Stored parts of a newer release, which are kept unchanged.
     """
 
     text: str | None = None

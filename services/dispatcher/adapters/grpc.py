@@ -181,7 +181,7 @@ class DispatcherServicer(DispatcherServiceServicer):
         return service.DecideExtensionResponse(dispatch=self._act(command))
 
     def _act_once(self, command: UnitCommand, request_id: str) -> dispatch_pb2.Dispatch:
-        """Carry out a unit's request; once for each id if it has one."""
+        """Execute a unit's request, at most once per request id if it has one."""
         if not request_id:
             return self._act(command)
         violations = Violations()

@@ -100,7 +100,7 @@ class MessageHandler:
         return invalid
 
     def repeated(self, uow: DispatcherUnitOfWork, messages: Sequence[InMessage]) -> Sequence[tuple[InMessage, InvalidMessage]]:
-        """Refuse receipts whose id stands for other content; returns those that cannot be read. The same content again changes nothing."""
+        """Refuse receipts that reuse an id for different content; return those that cannot be read. Repetitions have no effect."""
         invalid: list[tuple[InMessage, InvalidMessage]] = []
         receipts = [message for message in messages if unit_of(message.topic) is not None]
         known = uow.requests.known([message_id(message) for message in receipts])
@@ -111,7 +111,7 @@ class MessageHandler:
         return invalid
 
     def _refuse_reuse(self, uow: DispatcherUnitOfWork, answered: _Answered) -> None:
-        """Answer a receipt once, though it is read again when its offset was not committed."""
+        """Answer a receipt once, although it is read again if its offset was not committed."""
         message = answered.message
         if claim(uow.connection, inbox, [f"reused:{message.position}@{message.record_time.isoformat()}"]):
             refusal = _refusal(RequestIdReused(echoed(message.data, "receiptId", "receipt_id")))
@@ -137,7 +137,7 @@ class MessageHandler:
             invalid.append((told.message, InvalidMessage(refusal.reason, refusal.message)))
 
     def _act(self, uow: DispatcherUnitOfWork, answered: _Answered) -> bool:
-        """Carry out a receipt; False if it is refused, which its sender is told."""
+        """Execute a receipt; return False if it is refused, after writing the refusal to the unit's topic."""
         try:
             act(self._office, uow, answered.command)
         except DispatcherError as error:

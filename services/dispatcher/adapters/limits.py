@@ -1,7 +1,7 @@
 """Limits of the dispatcher's requests, as sent.
 
-Twice what the domain allows: blanks around a value do not count there, and the domain names all faults of a command at once. What is beyond
-these limits is refused unseen.
+They are twice the domain's limits: the domain does not count blanks around a value, and names all violations of a command at once. A value
+beyond these limits is refused before it reaches the domain.
 """
 
 from __future__ import annotations

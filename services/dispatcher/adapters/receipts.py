@@ -52,13 +52,13 @@ def request_key(unit: UnitCode, request_id: str) -> str:
 
 
 def readable(data: bytes, *names: str) -> str:
-    """Return a field of a receipt that can be used as an id, by its JSON name or its proto name; empty if there is none."""
+    """Return a field of a receipt that is a valid id, by its JSON name or its proto name; empty if there is none."""
     value = _field(data, names)
     return value if isinstance(value, str) and not isinstance(value, _Number) and is_code(value) else ""
 
 
 def echoed(data: bytes, *names: str) -> str:
-    """Return a field of a receipt as it was written, for the refusal: also a number, a text that is too long, or one in GBK or UTF-16.
+    """Return a field of a receipt as the unit wrote it, for the refusal: also a number, a long text, or a text in GBK or UTF-16.
 
     Returns:
         At most 64 printable characters; empty if there is no such field.
@@ -72,10 +72,10 @@ def echoed(data: bytes, *names: str) -> str:
 
 
 def read_receipt(unit: UnitCode, data: bytes) -> UnitCommand:
-    """Return the command that a receipt of `unit` stands for. A byte order mark of UTF-8 is passed over.
+    """Return the command of a receipt of `unit`. A byte order mark of UTF-8 is ignored.
 
     Raises:
-        InvalidMessage: It is no UTF-8 or no JSON of the right shape (UNREADABLE), or a field is too long or out of range (INVALID_FIELD).
+        InvalidMessage: It is not UTF-8 or not JSON of the right shape (UNREADABLE), or a field is too long or out of range (INVALID_FIELD).
     """
     text, encoding = _decoded(data)
     if encoding != _UTF_8:
@@ -100,7 +100,7 @@ def read_receipt(unit: UnitCode, data: bytes) -> UnitCommand:
 
 
 class _Number(str):
-    """A number of JSON as it was written."""
+    """A JSON number in its original spelling."""
 
     __slots__ = ()
 
@@ -121,7 +121,7 @@ def _decoded(data: bytes) -> tuple[str, str]:
     try:
         return data.decode("utf-8-sig"), _UTF_8
     except UnicodeDecodeError as error:
-        if error.reason == "unexpected end of data":  # cut off within a character; no JSON
+        if error.reason == "unexpected end of data":  # truncated within a character; not JSON
             return data.decode("utf-8-sig", errors="replace"), _UTF_8
     text = data.decode("gb18030", errors="replace")
     with suppress(ValueError, RecursionError):
@@ -158,7 +158,7 @@ def _scanned(text: str, name: str) -> object:
 
 
 def _why_unreadable(text: str, error: str) -> str:
-    """Say what is wrong with a receipt that is no `Receipt`, without its content."""
+    """Describe why a receipt is not a `Receipt`, without its content."""
     try:
         body = json.loads(text, object_pairs_hook=_without_repetition)
     except json.JSONDecodeError as problem:
@@ -178,7 +178,7 @@ def _why_unreadable(text: str, error: str) -> str:
 
 
 class _Repeated(ValueError):
-    """A name stands twice in one object."""
+    """A name occurs twice in one object."""
 
 
 def _without_repetition(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:

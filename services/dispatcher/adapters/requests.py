@@ -1,4 +1,4 @@
-"""Requests of units by their ids: fingerprint and outcome beside the id in the inbox."""
+"""Requests of units by their ids. The inbox stores the fingerprint and the outcome with each id."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class SqlRequests:
         return self.known([key], lock=True).get(key)
 
     def note(self, requests: Mapping[str, KnownRequest]) -> None:
-        """Write fingerprint and outcome beside ids that this transaction claimed."""
+        """Store fingerprint and outcome of ids that this transaction claimed."""
         if requests:
             known = requests.values()
             bound = {"fingerprints": [each.fingerprint for each in known], "refused": [each.refused for each in known]}
             self._conn.execute(_NOTE, {"ids": list(requests), **bound})
 
     def known(self, keys: Sequence[str], *, lock: bool = False) -> Mapping[str, KnownRequest]:
-        """Return what is known of ids that were claimed."""
+        """Return fingerprint and outcome of claimed ids."""
         if not keys:
             return {}
         statement = f"SELECT message_id, fingerprint, refused FROM {inbox.fullname} WHERE message_id = ANY(:keys)"  # noqa: S608 - the same

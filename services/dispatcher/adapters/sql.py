@@ -121,7 +121,7 @@ class SqlDispatches:
         return due
 
     def due_ids(self, now: datetime, size: int, without: Collection[TicketId]) -> Sequence[TicketId]:
-        """Return ids of what the guard of the minute has to act on, unlocked and unread."""
+        """Return ids of the tickets that the minute timer has to act on, without locking or reading the rows."""
         return self._conn.scalars(_DUE_IDS, {"now": now, "size": size, "without": list(without)}).all()
 
     def decision_of(self, dispatch: Dispatch) -> DecisionRecord | None:

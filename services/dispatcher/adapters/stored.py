@@ -1,10 +1,10 @@
 """Values that the dispatcher stores as JSON, each with an explicit format.
 
-Format 1 is what the release before wrote, format 0, with `"v": 1` in every object. Rules, see ADR 23:
+Format 0 is the format of the previous release. Format 1 adds `"v": 1` to every object. Rules, see ADR 23:
 
 - A reader ignores fields that it does not know, and reads format 0.
-- A new field has a default for rows without it. It is read for one release before it is written where that matters to older replicas.
-- An enum value that this release does not know was written by a newer one. It is kept as it is, means nothing, and is logged once.
+- A new field has a default for rows without it. If older replicas must act on it, one release reads it before the next one writes it.
+- An enum value that this release does not know was written by a newer one. It is kept unchanged, has no effect, and is logged once.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Codec(Generic[T]):
     """The format of one kind of value.
 
     Attributes:
-        write: Returns a value as JSON.
-        read: Returns the value of JSON of this format or of format 0.
+        write: Converts a value to JSON.
+        read: Converts JSON of this format or of format 0 to a value.
     """
 
     write: Callable[[T], Any]
@@ -291,7 +291,7 @@ def _read_note(json: Json) -> NoteDeadline:
     due = json["due_time"]
     return NoteDeadline(
         ticket_id=json["ticket_id"],
-        # An unknown change raises: the command is kept as it is for a newer release.
+        # An unknown change raises an error: the command is kept unchanged for a newer release.
         change=DeadlineChange(json["change"]),
         due_time=None if due is None else datetime.fromisoformat(due),
         cycle=json.get("cycle", 0),

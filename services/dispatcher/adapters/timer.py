@@ -1,4 +1,4 @@
-"""The entry point for time: the guard of the minute."""
+"""Timer adapter: runs the minute timer on due dispatches."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def enum_value(kind: Any, name: str) -> Any:  # noqa: ANN401 - an enum of protobuf
-    """Return the value of an enum by its name without prefix; unspecified for one of a newer release."""
+    """Return the enum value for a name without prefix; unspecified for a name of a newer release."""
     prefix = kind.Name(0).removesuffix("UNSPECIFIED")
     return kind.Value(f"{prefix}{name}") if f"{prefix}{name}" in kind.keys() else 0  # noqa: SIM118 - no mapping
 

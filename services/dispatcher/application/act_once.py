@@ -1,4 +1,4 @@
-"""A unit's request by RPC has its effect once for each id, as its receipts have."""
+"""Executes a unit's RPC request at most once per request id, as receipts are."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 
 def act_once(office: Office, uow: UnitOfWork, command: UnitCommand, *, key: str, request_id: str) -> Dispatch:
-    """Carry out a request, unless it was carried out before under this id; returns the dispatch as it is then.
+    """Execute a request, unless this id was executed before; return the current dispatch.
 
-    A request that was refused is judged again.
+    A request that was refused is evaluated again.
 
     Args:
-        office: What every use case works with.
+        office: Dependencies of every use case.
         uow: The transaction.
         command: The request.
-        key: The unit with the id.
-        request_id: The id as the unit chose it.
+        key: Inbox id of the unit's request.
+        request_id: Request id that the unit chose.
 
     Raises:
-        RequestIdReused: A different request came under this id.
-        DispatcherError: It is refused and changed nothing.
+        RequestIdReused: The id was used for a different request.
+        DispatcherError: The request is refused and changed nothing.
     """
     request = KnownRequest(fingerprint(command), refused=False)
     known = uow.requests.claim(key, request)
@@ -43,5 +43,5 @@ def act_once(office: Office, uow: UnitOfWork, command: UnitCommand, *, key: str,
 
 
 def remember_refusal(uow: UnitOfWork, command: UnitCommand, *, key: str) -> None:
-    """Keep the id of a request that was refused, so that another request under it is noticed."""
+    """Store the id of a refused request, so that a different request with this id is detected."""
     uow.requests.claim(key, KnownRequest(fingerprint(command), refused=True))

@@ -27,9 +27,9 @@ def guard_minute(
     without: Collection[TicketId] = (),
     only: TicketId | None = None,
 ) -> int:
-    """Act on up to `size` tickets whose time is over; returns how many there were.
+    """Act on up to `size` due tickets; return how many there were.
 
-    Tickets of `without` are left out; with `only`, that ticket alone is acted on, if its time is over.
+    Tickets in `without` are omitted. With `only`, the use case acts on that ticket alone, if it is due.
     """
     due = uow.dispatches.due(office.clock.now(), size, without=without, only=only)
     for dispatch in due:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def note_deadline(office: Office, uow: UnitOfWork, command: NoteDeadline) -> None:
-    """Keep the due time and send it to the lead unit. A clock whose reopening has not arrived yet waits for it."""
+    """Store the due time and send it to the lead unit. A deadline of a cycle whose reopening has not arrived yet waits for it."""
     dispatch = submitted_or_kept(uow, command)
     if dispatch is None:
         return

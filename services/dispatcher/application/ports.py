@@ -31,9 +31,9 @@ class Dispatches(Protocol):
         ...
 
     def due(self, now: datetime, size: int, *, without: Collection[TicketId] = (), only: TicketId | None = None) -> Sequence[Dispatch]:
-        """Return up to `size` dispatches whose next action is due, longest overdue first; those that others hold are left out.
+        """Return up to `size` dispatches whose next action is due, longest overdue first; locked rows are skipped.
 
-        Those of `without` are left out too; with `only`, that ticket alone is returned, if it is due.
+        Tickets in `without` are omitted. With `only`, that ticket alone is returned, if it is due.
         """
         ...
 
@@ -44,7 +44,7 @@ class Dispatches(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class KnownRequest:
-    """A request of a unit that came before.
+    """An earlier request of a unit.
 
     Attributes:
         fingerprint: SHA-256 of its content; None if a release without fingerprints took it.
@@ -55,7 +55,7 @@ class KnownRequest:
     refused: bool
 
     def is_same(self, fingerprint: bytes | None) -> bool:
-        """Tell whether a request with this fingerprint repeats it; one without a fingerprint is taken for the same."""
+        """Return whether a request with this fingerprint repeats it; a stored request without a fingerprint counts as the same."""
         return self.fingerprint in {None, fingerprint}
 
 
@@ -63,14 +63,14 @@ class Requests(Protocol):
     """Requests of units, receipts and RPCs alike, by unit and id."""
 
     def claim(self, key: str, request: KnownRequest) -> KnownRequest | None:
-        """Claim an id in this transaction; returns what it stands for if it was claimed before.
+        """Claim an id in this transaction; return the earlier request if the id was claimed before.
 
-        An id that another open transaction claims is waited for.
+        If another open transaction has claimed the id, the call waits for it.
         """
         ...
 
     def note(self, requests: Mapping[str, KnownRequest]) -> None:
-        """Write fingerprint and outcome beside ids that are claimed."""
+        """Store fingerprint and outcome of claimed ids."""
         ...
 
 

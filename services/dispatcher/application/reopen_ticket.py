@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def reopen_ticket(office: Office, uow: UnitOfWork, command: ReopenTicket) -> None:
-    """Give the ticket back to the unit that resolved it, or to its successor, under a new epoch and in a new cycle.
+    """Return the ticket to the unit that resolved it, or to its successor, with a new epoch and a new cycle.
 
-    A reopening that is repeated changes nothing.
+    A repeated reopening changes nothing.
 
     Raises:
         DispatchNotFound: No such ticket was ever submitted.

@@ -40,13 +40,13 @@ class Violations:
             self._found.append((field, f"holds {character_at(value, index)}, which cannot be printed"))
 
     def text(self, field: str, value: str, *, most: int, required: bool = True) -> str:
-        """Check free text by the rule that all doors share, and return it clean."""
+        """Check free text by the rule of `kernel.text`, and return it cleaned."""
         cleaned, problems = check_text(value, most=most, required=required)
         self._found.extend((field, problem) for problem in problems)
         return cleaned
 
     def texts(self, field: str, values: Sequence[str], *, most: int, longest: int) -> tuple[str, ...]:
-        """Demand that a list of texts is short and that none of them is empty or too long; return them clean."""
+        """Check that a list of texts is short and that none of them is empty or too long; return them cleaned."""
         if len(values) > most:
             self._found.append((field, f"has {len(values)} entries, at most {most} are allowed"))
         return tuple(self.text(f"{field}[{position}]", value, most=longest) for position, value in enumerate(values[:most]))

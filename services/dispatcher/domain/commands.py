@@ -92,7 +92,7 @@ class NoteDeadline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnknownCommand:
-    """A stored command of a newer release. This release keeps it as it is and does not carry it out.
+    """A stored command of a newer release. This release keeps it unchanged and does not execute it.
 
     Attributes:
         kind: Its type.
@@ -104,10 +104,10 @@ class UnknownCommand:
 
 
 EarlyNews = TakeClassification | WithdrawTicket | DeliverSupplement | NoteDeadline
-"""Commands that may come before the submission or the reopening that they depend on, since topics have no common order."""
+"""Commands that may arrive before the submission or the reopening that they depend on: topics have no common order."""
 
 EarlyCommand = EarlyNews | UnknownCommand
-"""A command that was stored because it came early."""
+"""A command that is stored because it arrived early."""
 
 News = TakeTicket | ReopenTicket | EarlyNews
 """What other services tell."""
@@ -223,9 +223,9 @@ UnitCommand = Accept | Return | RequestSupplement | RequestExtension | ReportPro
 
 
 def fingerprint(command: UnitCommand) -> bytes:
-    """Return the SHA-256 of what a unit asks for; the same whichever door it came through.
+    """Return the SHA-256 of a unit's command; the same for an RPC and a receipt.
 
-    Empty fields are left out. A field that a later release adds then leaves the fingerprints of commands without it as they are.
+    Empty fields are omitted. So a field that a later release adds does not change the fingerprints of commands without it.
     """
     content = {name: value for name, value in asdict(command).items() if name != "unit" and value}
     return hashlib.sha256(json.dumps([type(command).__name__, content], sort_keys=True).encode()).digest()

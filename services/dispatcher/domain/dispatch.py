@@ -81,12 +81,12 @@ class Dispatch:
         triage: What the desk has to decide; also while the duty desk holds it.
         next_action_time: When the guard of the minute has to act; None if it need not.
         classification: The classifier's latest answer.
-        due_time: When the resolution is due in this cycle, as the SLA service last said; None while paused or unknown.
+        due_time: Due time of the resolution in this cycle, from the latest SLA event; None while paused or unknown.
         pending_extension: The extension that nobody decided yet.
         supplement_question: What the enterprise was asked; empty unless it has to answer.
         supplements: What the enterprise added so far, the latest 20.
         resolution: What was done; empty unless resolved.
-        early: Commands that came before the ticket or before the reopening that they depend on, in their order.
+        early: Commands that arrived before the submission or the reopening that they depend on, in order of arrival.
         decision_id: The decision in force; None before the first.
         decision: Its record, if it was made since the dispatch was loaded.
     """
@@ -169,17 +169,17 @@ class Dispatch:
             )
 
     def awaits_reopening(self, cycle: int) -> bool:
-        """Tell whether a clock belongs to a reopening that has not arrived yet."""
+        """Return whether a clock belongs to a reopening that has not arrived yet."""
         return cycle > self.cycle and self.state is State.RESOLVED
 
     def note_deadline(self, change: DeadlineChange, due_time: datetime | None, *, now: datetime, cycle: int = 0) -> None:
         """Apply a change of the due time and send it to the lead unit.
 
-        A clock of a cycle that a reopening ended changes nothing. Nor does a warning of another due time than the one in force.
+        A deadline of an earlier cycle changes nothing. Neither does a warning about a due time that is no longer in force.
         """
         if cycle < self.cycle:
             return
-        # A replica of the release before does not count reopenings.
+        # A replica of the previous release does not count reopenings.
         self.cycle = cycle
         warned = change in _WARNS and due_time == self.due_time
         if change in _MOVES or change is DeadlineChange.CANCELLED:
@@ -297,7 +297,7 @@ class Dispatch:
             cycle: Number of the reopening; 0 for the next one.
 
         Returns:
-            Commands that came before the reopening and are to be carried out now.
+            Commands that arrived before the reopening and are due for execution now.
 
         Raises:
             StateConflict: It is not resolved.
@@ -542,7 +542,7 @@ class Dispatch:
         if choice.lead is None or decision.method is None:
             message = "a decision without a lead cannot be assigned"
             raise ValueError(message)
-        # Whoever had the ticket when it was resolved has its supplements; a successor, or a unit that helps only now, has not.
+        # Units that had the ticket when it was resolved have its supplements; a successor or a new helper has not.
         returns_home = (
             decision.method is Method.REOPEN
             and self.assignment is not None
@@ -629,7 +629,7 @@ class Dispatch:
         self.supplement_question = ""
 
     def _pull_early(self) -> tuple[EarlyNews, ...]:
-        """Return the early commands; those of a newer release stay."""
+        """Return the early commands and remove them; those of a newer release stay."""
         pulled = tuple(command for command in self.early if not isinstance(command, UnknownCommand))
         self.early = tuple(command for command in self.early if isinstance(command, UnknownCommand))
         return pulled

@@ -18,7 +18,7 @@ class CatalogueUnusable(Exception):
 
 
 def load_districts(folder: Path) -> frozenset[DistrictCode]:
-    """Read the codes of all districts, those that were abolished included: the dispatcher sends their tickets to a successor.
+    """Read the codes of all districts, including abolished ones: the dispatcher sends their tickets to a successor.
 
     Args:
         folder: Holds `districts.csv`, in UTF-8.

@@ -55,7 +55,7 @@ class IntakeServicer(IntakeServiceServicer):
         clock: Clock,
         districts: Collection[DistrictCode],
     ) -> None:
-        """Answer with what `open_unit_of_work` opens; `submit` carries out one submission durably; `districts` are the catalogue's."""
+        """Serve RPCs with `open_unit_of_work`; `submit` stores one submission durably; `districts` are the catalogue's codes."""
         self._open = open_unit_of_work
         self._submit = submit
         self._hub = hub

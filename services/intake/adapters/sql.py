@@ -182,7 +182,7 @@ class SqlTickets:
         return [self._remember(row) for row in self._conn.execute(oldest)]
 
     def ids_resolved_before(self, limit: datetime, size: int, without: Collection[TicketId]) -> Sequence[TicketId]:
-        """Return ids of what `resolved_before` returns, unlocked and unread."""
+        """Return the ids of the tickets of `resolved_before`, without locking or reading the rows."""
         columns = ticket_table.c
         statement = select(columns.ticket_id).where(*_is_resolved_before(limit, without)).order_by(columns.resolve_time).limit(size)
         return [TicketId(ticket_id) for ticket_id in self._conn.scalars(statement)]

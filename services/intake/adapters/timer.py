@@ -1,4 +1,4 @@
-"""The entry point for time: resolved tickets that nobody disputed."""
+"""Timer adapter: closes resolved tickets after the period for objections."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class DueForClosing:
-    """Tickets that are to be closed: `chassis.due_items.DueItems`."""
+    """Tickets that are due to be closed: `chassis.due_items.DueItems`."""
 
     def __init__(self, open_unit_of_work: Callable[[], IntakeUnitOfWork], clock: Clock, metrics: IntakeMetrics) -> None:
         self._open = open_unit_of_work

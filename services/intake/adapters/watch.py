@@ -98,7 +98,7 @@ class WatchHub:
         self._nudged.set()
 
     def run(self, stop: threading.Event) -> None:
-        """Hand out changes until `stop` is set. While the database is away, streams stay open and pause."""
+        """Deliver changes until `stop` is set. While the database is unavailable, streams stay open and pause."""
         backoff = _FIRST_BACKOFF_SECONDS
         while not stop.is_set():
             self._nudged.wait(self._interval)
@@ -141,7 +141,7 @@ class WatchHub:
 
         Raises:
             TicketNotFound: There is none, or it is not the caller's.
-            StoreUnavailable: The database does not say in time.
+            StoreUnavailable: The database does not answer in time.
             VersionAhead: The ticket has not reached that version.
         """
         loop = asyncio.get_running_loop()

@@ -31,9 +31,9 @@ class CloseResolved:
         without: Collection[TicketId] = (),
         only: TicketId | None = None,
     ) -> int:
-        """Close up to `size` tickets; returns how many.
+        """Close up to `size` due tickets; return how many were closed.
 
-        Tickets of `without` are left out; with `only`, that ticket alone is closed, if it is time.
+        Tickets in `without` are omitted. With `only`, that ticket alone is closed, if it is due.
         """
         now = self._clock.now()
         tickets = uow.tickets.resolved_before(now - FOLLOW_UP_WINDOW, size, without=without, only=only)

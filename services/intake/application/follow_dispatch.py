@@ -26,9 +26,9 @@ class SentToTriage:
     """The desk decides.
 
     Attributes:
-        ticket_id: Whose.
-        time: When.
-        epoch: Of the assignment before, 0 if there was none; None in events of a release without it.
+        ticket_id: Ticket.
+        time: Time of the event.
+        epoch: Epoch of the previous assignment, 0 if there was none; None in events of a release without this field.
     """
 
     ticket_id: TicketId
@@ -80,13 +80,13 @@ class Declined:
 
 @dataclass(frozen=True, slots=True)
 class DueTimeChanged:
-    """The SLA service set, moved or cleared the due time of the resolution, or warns of it.
+    """The SLA service set, moved or cleared the due time of the resolution, or warns about it.
 
     Attributes:
-        ticket_id: Whose.
-        kind: What happened.
+        ticket_id: Ticket.
+        kind: Kind of the event.
         due_time: Due, exclusive; None while there is none.
-        time: When it happened.
+        time: Time of the event.
         cycle: Cycle of the clock: 0 for the submission, then the number of the reopening.
     """
 

@@ -111,7 +111,7 @@ class Tickets(Protocol):
     ) -> Sequence[Ticket]:
         """Return up to `size` tickets, locked, that are RESOLVED since before `limit` and not rated as unsolved.
 
-        Those that others hold, and those of `without`, are left out; with `only`, that ticket alone is returned, if it is one of them.
+        Locked rows and tickets in `without` are omitted. With `only`, that ticket alone is returned, if it is due.
         """
         ...
 

@@ -38,8 +38,8 @@ class Supplemented:
     """The ticket with its material.
 
     Attributes:
-        ticket: As it is now.
-        duplicate: True if the request was known already: nothing was added.
+        ticket: Current state of the ticket.
+        duplicate: True if the request was a repetition: nothing was added.
     """
 
     ticket: Ticket

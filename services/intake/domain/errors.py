@@ -87,10 +87,10 @@ class WatcherTooSlow(IntakeError):
 
 
 class VersionAhead(IntakeError):
-    """Changes are wanted after a version that the ticket has not reached.
+    """A watch starts after a version that the ticket has not reached.
 
     Attributes:
-        present: The ticket's version.
+        present: Current version of the ticket.
     """
 
     def __init__(self, present: Version) -> None:

@@ -74,7 +74,7 @@ class FieldChecks:
             return Uscc(value)
 
     def text(self, field: str, value: str, *, most: int, required: bool = True) -> str:
-        """Check free text by the rule that all doors share, and return it clean."""
+        """Check free text by the rule of `kernel.text`, and return it cleaned."""
         cleaned, problems = check_text(value, most=most, required=required)
         for problem in problems:
             self.note(field, problem)

@@ -195,7 +195,7 @@ class Ticket:
 
         Args:
             now: When.
-            epoch: Of the assignment before; a later one, or the same one again, changes nothing. None if it is not known.
+            epoch: Epoch of the previous assignment, None if unknown. An outdated event changes nothing.
         """
         repeated = epoch == self.dispatch_epoch and self.state is TicketState.AWAITING_TRIAGE
         outdated = epoch is not None and epoch < self.dispatch_epoch
@@ -242,10 +242,10 @@ class Ticket:
         """The resolution's due time was set, moved, cleared by a pause, comes near or has passed.
 
         Args:
-            kind: What happened; a warning moves nothing.
+            kind: Kind of the event; a warning does not change the due time.
             due_time: Due, exclusive; None while there is none.
-            now: When it happened.
-            cycle: Cycle of the clock; one that a reopening ended changes nothing.
+            now: Time of the event.
+            cycle: Cycle of the clock; an event of an earlier cycle changes nothing.
         """
         if self.state in OPEN and cycle >= self.reopen_count:
             if kind not in _WARNINGS:
@@ -253,7 +253,7 @@ class Ticket:
             self._record(kind, now)
 
     def _is_current(self, act: UnitAct) -> bool:
-        # Between a reopening and the dispatch that follows it the latest epoch is one of the finished cycle.
+        # Between a reopening and the next dispatch, the latest epoch belongs to the previous cycle.
         awaits_dispatch = self.reopen_count > 0 and self.lead_unit is None
         return act.epoch == self.dispatch_epoch and not awaits_dispatch
 

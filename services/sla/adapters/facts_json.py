@@ -1,6 +1,6 @@
 """Facts as JSON, for the column that keeps them.
 
-Format 1 is format 0, which has no `v`, with `"v": 1`. Parts that this release does not know are written back as they are (ADR 23).
+Format 1 is format 0, which has no `v`, with `"v": 1`. Parts that this release does not know are written back unchanged (ADR 23).
 """
 
 from __future__ import annotations

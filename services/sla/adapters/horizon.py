@@ -106,7 +106,7 @@ class KafkaProgress:
             topics: What the group reads.
             group: The group.
             client_options: Connection and security, for the client.
-            limit: Longest time to connect, and to look; after it the connection is dropped.
+            limit: Time limit to connect, and to query; after it the connection is dropped.
         """
         self._limit = limit
         self._topics = list(topics)

@@ -17,7 +17,7 @@ LIMITS: Mapping[str, Limit] = {
     "GetDeadlinesRequest.ticket_id": _ID,
     "ListDueRequest.unit": _ID,
     "ListDueRequest.page_token": PAGE_TOKEN,
-    # Twice what the use case allows, which says how many there may be together with what else is wrong.
+    # Twice the limit of the use case, which names all violations at once.
     "ComputeDeadlineRequest.pauses": Limit(items=2 * MOST_PAUSES),
     "GetCalendarRequest.from_date": _DATE,
     "GetCalendarRequest.until_date": _DATE,

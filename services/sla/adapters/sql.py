@@ -79,7 +79,7 @@ class SqlTickets:
         return self._take(_due(select(ticket_clock), until), size, chosen)
 
     def due_ids(self, until: datetime, size: int, chosen: Chosen) -> Sequence[TicketId]:
-        """Return ids of what `lock_due` returns, unlocked and unread."""
+        """Return the ids of the tickets of `lock_due`, without locking or reading the rows."""
         return self._ids(_due(select(ticket_clock.c.ticket_id), until), size, chosen)
 
     def lock_computed_otherwise(self, version: CalendarVersion, size: int, *, chosen: Chosen = ANY) -> Sequence[TicketDeadlines]:
@@ -87,7 +87,7 @@ class SqlTickets:
         return self._take(_computed_otherwise(select(ticket_clock), version), size, chosen)
 
     def ids_computed_otherwise(self, version: CalendarVersion, size: int, chosen: Chosen) -> Sequence[TicketId]:
-        """Return ids of what `lock_computed_otherwise` returns, unlocked and unread."""
+        """Return the ids of the tickets of `lock_computed_otherwise`, without locking or reading the rows."""
         return self._ids(_computed_otherwise(select(ticket_clock.c.ticket_id), version), size, chosen)
 
     def _take(self, statement: Select[Any], size: int, chosen: Chosen) -> Sequence[TicketDeadlines]:
@@ -251,7 +251,7 @@ def _visible_to(caller: Caller) -> Select[Any]:
 
 
 def _is_of_known_kind() -> ColumnElement[bool]:
-    """Leave out deadlines of a kind that only a newer release knows; it judges them itself."""
+    """Omit deadlines of a kind that only a newer release knows; that release processes them."""
     return _is_among(deadline_table.c.kind, sorted(_KINDS))
 
 
@@ -286,7 +286,7 @@ def _due(statement: Select[Any], until: datetime) -> Select[Any]:
 
 def _computed_otherwise(statement: Select[Any], version: CalendarVersion) -> Select[Any]:
     computed_with = ticket_clock.c.calendar_version
-    # Two ranges instead of "<>", so that the index serves.
+    # Two ranges instead of "<>", so that PostgreSQL can use the index.
     return statement.where(ticket_clock.c.is_open, or_(computed_with < version, computed_with > version))
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class DueDeadlines:
-    """Tickets whose due times have to be looked at: `chassis.due_items.DueItems`."""
+    """Tickets whose due times need a check: `chassis.due_items.DueItems`."""
 
     def __init__(self, open_unit_of_work: Callable[[], SlaUnitOfWork], horizon: Horizon, clock: Clock, metrics: SlaMetrics) -> None:
         self._open = open_unit_of_work
@@ -30,7 +30,7 @@ class DueDeadlines:
         self._metrics = metrics
 
     def act(self, size: int, *, without: Collection[str] = (), only: str | None = None) -> int:
-        """See `DueItems.act`. Nothing is judged while it is not known which messages were taken in."""
+        """See `DueItems.act`. Does nothing while the consumed offsets are unknown."""
         known_until, now = self._horizon.known_until(), self._clock.now()
         self._metrics.tell_known_until(known_until, now)
         if known_until is None:
@@ -60,7 +60,7 @@ class OutdatedDeadlines:
         self._activated: CalendarVersion | None = None
 
     def act(self, size: int, *, without: Collection[str] = (), only: str | None = None) -> int:
-        """Take up a new calendar, and compute one batch; see `DueItems.act`."""
+        """Load a new calendar if there is one, and recompute one batch; see `DueItems.act`."""
         self._rules.follow()
         with self._open() as uow:
             version = uow.rules.calendar_version

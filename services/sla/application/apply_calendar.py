@@ -21,7 +21,7 @@ class ApplyCalendar:
     Attributes:
         now: The present.
         size: Most tickets to compute.
-        chosen: Which of them.
+        chosen: Filter of the tickets.
     """
 
     now: datetime

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """Which of several tickets to act on.
+    """Filter of the tickets to act on.
 
     Attributes:
-        without: Tickets to leave out.
+        without: Tickets to omit.
         only: The one ticket to act on; None for any.
     """
 

@@ -21,7 +21,7 @@ class TickDue:
         known_until: Every message that was sent before this instant has been taken in.
         now: The present.
         size: Most tickets to look at.
-        chosen: Which of them.
+        chosen: Filter of the tickets.
     """
 
     known_until: datetime

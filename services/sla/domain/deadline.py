@@ -79,7 +79,7 @@ class Deadline:
 
     @property
     def tally(self) -> Tally | None:
-        """What it is counted as; None once it is over, or in a state of a newer release."""
+        """State by which gauges count the deadline; None after it has ended, or in a state of a newer release."""
         if self.is_over or self.state not in _STATES:
             return None
         return Tally.OVERDUE if self.state is State.BREACHED else Tally(self.state.value)
@@ -223,7 +223,7 @@ class TicketDeadlines:
             if check is None or due is None or known_until < check:
                 continue
             if known_until < due + promise.grace and self._is_superseded(deadline.cycle):
-                # A warning would be taken for one of the clock that runs. That it is due is looked at all the same.
+                # Consumers would take the warning for one of the running clock. The deadline is checked nevertheless.
                 self._deadlines[deadline.kind, deadline.cycle] = replace(deadline, at_risk_due_time=due)
                 continue
             if known_until < due + promise.grace:

@@ -94,7 +94,7 @@ class Facts:
         extensions: As granted.
         resolutions: When the unit of an epoch resolved the ticket.
         cancel: When it was withdrawn or declined; None if it was not.
-        unread: Stored parts of a newer release, which are kept as they are.
+        unread: Stored parts of a newer release, which are kept unchanged.
     """
 
     portal: PortalCode | None = None

@@ -22,7 +22,7 @@ from chassis.migrations import _grant, _prepare
 from chassis.outbox import Outbox, outbox_table
 from chassis.relay import Relay
 from chassis.sink import TransactionalSink
-from chassis.sql import build_engine, is_well, is_writable
+from chassis.sql import build_engine, is_healthy, is_writable
 from chassis.transient import READ_ONLY, is_transient, sqlstate_of
 from tests.integration.chassis.conftest import SOURCE, Probe
 from tests.integration.chassis.test_outbox import running
@@ -114,7 +114,7 @@ def test_while_a_whole_table_is_locked_nothing_is_a_dead_letter(probe: Probe) ->
         with pytest.raises(DBAPIError) as put_off:
             sink.process(records("a", "b"))
         with probe.engine.connect() as conn:
-            well = is_well(conn)
+            well = is_healthy(conn)
 
     assert is_transient(put_off.value)
     assert not well

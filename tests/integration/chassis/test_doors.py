@@ -1,4 +1,4 @@
-"""The doors of all four services on real sockets: what comes in is bounded, and what comes back is small. Nothing stands behind them."""
+"""The RPCs of all four services on real sockets: requests are bounded, and refusals are small. There is no database behind them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The relay when brokers, topics or partitions are in trouble: everyone else's messages go out, and the rest follows by itself."""
+"""The relay when brokers, topics or partitions fail: other messages are published, and the rest follows after recovery."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BAD, GOOD = "dispatch.bad.v1", "dispatch.good.v1"
 
 @dataclass
 class Brokers:
-    """A publisher that takes every record but those for which it is told an error."""
+    """A publisher that accepts every record except those with a configured error."""
 
     fails: Callable[[str, str], Exception | None] = lambda _topic, _key: None
     partitions: Callable[[str, str], str] = lambda topic, _key: topic

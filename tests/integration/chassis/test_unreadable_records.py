@@ -1,4 +1,4 @@
-"""On a real broker: every codec is read, what cannot be read stops nobody, and what is oversized or aborted has the right outcome."""
+"""On a real broker: every codec is read, unreadable records stop nothing, oversized and aborted records have the right outcome."""
 
 from __future__ import annotations
 

@@ -295,7 +295,7 @@ def test_one_of_two_replicas_that_is_stopped_in_order_hands_over_within_two_seco
         with running(model_folder, tmp_path / "staying.log", environment):
             with running(model_folder, tmp_path / "leaving.log", environment) as leaving, grpc.insecure_channel(leaving.address) as channel:
                 assert eventually(lambda: _shared(kafka_bootstrap, "paidan-classifier") == 2)
-                # A balancer that follows the health keeps a stream open, for which the door waits.
+                # A load balancer that watches the health keeps a stream open, and the server waits for it.
                 watched = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
                 next(watched)
                 stopped = time.monotonic()

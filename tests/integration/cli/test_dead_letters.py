@@ -1,4 +1,4 @@
-"""`paidan dlq` on a real broker: letters that were cut are passed over, and what cannot be read stops nobody."""
+"""`paidan dlq` on a real broker: dead letters that were cut are skipped, and unreadable records stop nothing."""
 
 from __future__ import annotations
 
@@ -62,9 +62,7 @@ def read(bootstrap: str, topic: str) -> list[Any]:
         consumer.close(autocommit=False)
 
 
-def test_a_letter_is_redriven_under_its_own_key_and_one_that_was_cut_is_passed_over_with_a_sentence(
-    kafka_bootstrap: str, topic: str
-) -> None:
+def test_a_letter_is_redriven_under_its_own_key_and_one_that_was_cut_is_skipped_with_a_warning(kafka_bootstrap: str, topic: str) -> None:
     whole = ARecord(b"whole", key=b"ticket-1", headers=[("ce_id", b"1")], topic=topic)
     bury(kafka_bootstrap, ARecord(b"v" * 2_000_000, key=b"ticket-2", topic=topic), whole)
 
@@ -91,7 +89,7 @@ def test_when_all_letters_were_cut_the_command_fails_and_says_so(kafka_bootstrap
     assert read(kafka_bootstrap, topic) == []
 
 
-def test_a_letter_that_cannot_be_read_is_passed_over_with_a_sentence(kafka_bootstrap: str, topic: str) -> None:
+def test_a_letter_that_cannot_be_read_is_skipped_with_a_warning(kafka_bootstrap: str, topic: str) -> None:
     with closing(KafkaProducer(bootstrap_servers=kafka_bootstrap, compression_type="gzip", max_request_size=10**9)) as producer:
         producer.send(dead_letter_topic(topic), bytes(64 * 1024 * 1024)).get(timeout=20)
     bury(kafka_bootstrap, ARecord(b"whole", key=b"ticket-1", topic=topic))

@@ -1,4 +1,4 @@
-"""The command never hangs: whatever a server does, each call ends with a sentence and exit code 1."""
+"""The command never hangs: for any behaviour of a server, each call ends with an error message and exit code 1."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def silent_server(*, greeting: bytes = b"") -> Iterator[str]:
 
 @pytest.fixture
 def point_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Returns a function that makes an address that of all services."""
+    """Return a function that sets the address of all services."""
 
     def point(address: str) -> None:
         file = tmp_path / "connection.json"

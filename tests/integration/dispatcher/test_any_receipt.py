@@ -1,4 +1,4 @@
-"""Whatever a unit writes, exactly one thing comes of it: an effect, nothing since it repeats what was said, or a refusal with the id."""
+"""Any receipt has exactly one outcome: an effect, nothing because it is a repetition, or a refusal with its id."""
 
 from __future__ import annotations
 

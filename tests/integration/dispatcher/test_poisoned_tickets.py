@@ -1,4 +1,4 @@
-"""The guard of the minute, and tickets on which it cannot act."""
+"""The minute timer, and tickets on which it fails."""
 
 from __future__ import annotations
 

@@ -338,7 +338,7 @@ def test_an_id_that_the_release_before_took_is_a_repetition_whatever_it_says(har
     assert harness.sent(dispatched) == []
 
 
-def test_a_byte_order_mark_is_passed_over(harness: Harness, dispatched: TicketId) -> None:
+def test_a_byte_order_mark_is_ignored(harness: Harness, dispatched: TicketId) -> None:
     body = progress(dispatched, "已联系")
 
     harness.feed(receipt(INDUSTRY, b"\xef\xbb\xbf" + json.dumps(body).encode()))

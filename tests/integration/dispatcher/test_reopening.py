@@ -1,4 +1,4 @@
-"""A reopening starts a new cycle: nothing of the finished one reaches the unit, and whoever is new to the ticket gets what came before."""
+"""A reopening starts a new cycle: no message of the previous cycle reaches the unit, and a new unit gets all supplements."""
 
 from __future__ import annotations
 

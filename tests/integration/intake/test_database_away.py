@@ -1,4 +1,4 @@
-"""Every kind of call while the database is read-only, stopped, or silent: the code, when to come back, and how soon."""
+"""Every kind of call while the database is read-only, stopped, or silent: its code, `RetryInfo` and latency."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPostgres]:
 
 
 class Scene:
-    """A door with a way to its database that can be cut, and two tokens of a portal: one was looked up a moment ago, one was not."""
+    """An intake server behind a database proxy that can be cut, and two tokens of a portal: a cached one and an unknown one."""
 
     def __init__(self, server: LocalPostgres, door: Door, proxy: TcpProxy) -> None:
         self.server = server

@@ -1,4 +1,4 @@
-"""`make setup` and `make clean`: a failure stops, a half-made environment is made anew, data are kept."""
+"""`make setup` and `make clean`: a failure stops, an incomplete environment is recreated, data are kept."""
 
 from __future__ import annotations
 

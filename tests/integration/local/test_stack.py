@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def stranger() -> Iterator[int]:
-    """The port of a server that is not ours and whose health says SERVING."""
+    """The port of a foreign server whose health is SERVING."""
     server = grpc.server(ThreadPoolExecutor(1))
     servicer = health.HealthServicer()
     servicer.set("", health_pb2.HealthCheckResponse.SERVING)

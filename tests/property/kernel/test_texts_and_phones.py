@@ -1,4 +1,4 @@
-"""Texts and phone numbers: whatever is sent is taken in a form that stays as it is, or refused with a place."""
+"""Texts and phone numbers: any input is normalised to a stable form, or refused with a position."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def with_id(body: str, message_id: str | None = None, **changed: Any) -> ARecord
 
 
 class Monotonic:
-    """A monotonic clock that moves only when told to."""
+    """A monotonic clock that advances only on request."""
 
     def __init__(self) -> None:
         self.seconds = 1000.0

@@ -114,7 +114,7 @@ def test_headers_of_an_earlier_burial_do_not_speak_for_this_one() -> None:
 
 
 def test_the_letter_of_what_cannot_be_read_cannot_be_redriven() -> None:
-    value = Unreadable(b"\x28\xb5", reason="CORRUPT_RECORD", detail="offset 3: the batch is no zstd", size=70_000)
+    value = Unreadable(b"\x28\xb5", reason="CORRUPT_RECORD", detail="offset 3: the batch is not valid zstd", size=70_000)
 
     _, data, headers = letter_of(ARecord(value))
 

@@ -1,4 +1,4 @@
-"""A record that cannot be read stands for itself, and everything around it is read."""
+"""An unreadable record becomes one `Unreadable` value, and all others are read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever was sent, a refusal fits into the trailers that clients take."""
+"""For any request, a refusal fits into the trailers that clients accept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The progress watchdog: a loop that hangs is seen from outside its thread."""
+"""The progress watchdog: another thread detects a stalled loop."""
 
 from __future__ import annotations
 

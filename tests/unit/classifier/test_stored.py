@@ -1,4 +1,4 @@
-"""Stored facts: what each release wrote is read for good, and what a newer release wrote stops nobody."""
+"""Stored facts: every release's format is read, and a newer release's values stop nothing."""
 
 from __future__ import annotations
 

@@ -280,7 +280,7 @@ def test_the_time_of_the_last_change_never_goes_back() -> None:
 
 
 def reopened_once() -> Ticket:
-    """A ticket that was resolved in epoch 1 and reopened, and that nobody leads yet."""
+    """A ticket that was resolved in epoch 1 and reopened, and has no lead unit yet."""
     made = ticket()
     made.dispatched(dispatch(1))
     made.resolved(act(1, note="已办结"))

@@ -1,4 +1,4 @@
-"""Phone numbers as people send them: what can be dialled is taken, the rest is refused with its place."""
+"""Phone numbers as people send them: valid numbers are accepted, anything else is refused with its position."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One check of texts for every field, service and door."""
+"""One check of texts for every field and service, for RPCs and receipts."""
 
 from __future__ import annotations
 

@@ -31,15 +31,15 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 3
     """Too many calls are in hand; `RetryInfo` says when to come back."""
     ERROR_REASON_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 4
-    """The store is out of reach; `RetryInfo` says when to come back. Whether the call had an effect is unknown: repeat it with the same request_id."""
+    """The store is out of reach; `RetryInfo` says when to retry. Whether the call had an effect is unknown: repeat it with the same request_id."""
     ERROR_REASON_DEADLINE_OVER: _ErrorReason.ValueType  # 5
     """The deadline was over before the call was taken up. Nothing was changed."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 6
     """A fault of ours. It was logged with the trace id in the metadata `trace_id`."""
     ERROR_REASON_MALFORMED_REQUEST: _ErrorReason.ValueType  # 7
-    """The bytes of the request are no message of the method's request type. Example: a client of another contract."""
+    """The bytes of the request do not parse as the method's request type. Example: a client with another contract."""
     ERROR_REASON_STOPPING: _ErrorReason.ValueType  # 8
-    """The server stops before the call has ended; `RetryInfo` says when to come back. Whether the call had an effect is unknown: repeat it with
+    """The server stops before the call has ended; `RetryInfo` says when to retry. Whether the call had an effect is unknown: repeat it with
     the same request_id, or resume the stream.
     """
 
@@ -55,15 +55,15 @@ ERROR_REASON_ROLE_NOT_ALLOWED: ErrorReason.ValueType  # 2
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 3
 """Too many calls are in hand; `RetryInfo` says when to come back."""
 ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 4
-"""The store is out of reach; `RetryInfo` says when to come back. Whether the call had an effect is unknown: repeat it with the same request_id."""
+"""The store is out of reach; `RetryInfo` says when to retry. Whether the call had an effect is unknown: repeat it with the same request_id."""
 ERROR_REASON_DEADLINE_OVER: ErrorReason.ValueType  # 5
 """The deadline was over before the call was taken up. Nothing was changed."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 6
 """A fault of ours. It was logged with the trace id in the metadata `trace_id`."""
 ERROR_REASON_MALFORMED_REQUEST: ErrorReason.ValueType  # 7
-"""The bytes of the request are no message of the method's request type. Example: a client of another contract."""
+"""The bytes of the request do not parse as the method's request type. Example: a client with another contract."""
 ERROR_REASON_STOPPING: ErrorReason.ValueType  # 8
-"""The server stops before the call has ended; `RetryInfo` says when to come back. Whether the call had an effect is unknown: repeat it with
+"""The server stops before the call has ended; `RetryInfo` says when to retry. Whether the call had an effect is unknown: repeat it with
 the same request_id, or resume the stream.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

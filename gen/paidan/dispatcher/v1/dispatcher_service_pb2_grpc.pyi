@@ -34,7 +34,7 @@ class DispatcherServiceStub:
     The requests of a unit may carry a `request_id` (AIP-155): 1–64 printable characters, unique for the unit. It shares one namespace
     with the `receipt_id` of the unit's receipts. The same request again under the same id has no second effect and is answered with
     the dispatch as it is now; another request under the same id is refused with ALREADY_EXISTS (REQUEST_ID_REUSED), also where the
-    first one was refused. A request that was refused has no effect and is judged again when it is repeated.
+    first one was refused. A request that was refused has no effect and is evaluated again when it is repeated.
     """
 
     @_typing.overload
@@ -79,7 +79,7 @@ class DispatcherServiceAsyncStub(DispatcherServiceStub):
     The requests of a unit may carry a `request_id` (AIP-155): 1–64 printable characters, unique for the unit. It shares one namespace
     with the `receipt_id` of the unit's receipts. The same request again under the same id has no second effect and is answered with
     the dispatch as it is now; another request under the same id is refused with ALREADY_EXISTS (REQUEST_ID_REUSED), also where the
-    first one was refused. A request that was refused has no effect and is judged again when it is repeated.
+    first one was refused. A request that was refused has no effect and is evaluated again when it is repeated.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -120,7 +120,7 @@ class DispatcherServiceServicer(metaclass=_abc_1.ABCMeta):
     The requests of a unit may carry a `request_id` (AIP-155): 1–64 printable characters, unique for the unit. It shares one namespace
     with the `receipt_id` of the unit's receipts. The same request again under the same id has no second effect and is answered with
     the dispatch as it is now; another request under the same id is refused with ALREADY_EXISTS (REQUEST_ID_REUSED), also where the
-    first one was refused. A request that was refused has no effect and is judged again when it is repeated.
+    first one was refused. A request that was refused has no effect and is evaluated again when it is repeated.
     """
 
     @_abc_1.abstractmethod

@@ -104,7 +104,7 @@ class TicketSentToTriage(_message.Message):
     reason: _dispatch_pb2.TriageReason.ValueType
     """Why."""
     epoch: _builtins.int
-    """Epoch of the assignment before, 0 if there was none. The event is outdated once a TicketDispatched of a higher epoch is known. Absent
+    """Epoch of the previous assignment, 0 if there was none. The event is outdated once a TicketDispatched of a higher epoch is known. Absent
     in events of releases before this field.
     """
     @_builtins.property

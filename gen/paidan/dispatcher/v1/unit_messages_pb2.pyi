@@ -341,8 +341,8 @@ class ReceiptRefused(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     receipt_id: _builtins.str
-    """The receipt's own id as it was written, also where it is no text or the receipt is not UTF-8; cut to 64 characters. Empty if there is
-    none that can be read.
+    """The receipt's own id as the unit wrote it, also if it is not a string or the receipt is not UTF-8; cut to 64 characters. Empty if
+    no id can be read.
     """
     reason: _builtins.str
     """Name of a value of ErrorReason, e.g. `ERROR_REASON_STALE_EPOCH`."""
@@ -366,7 +366,7 @@ Global___ReceiptRefused: _TypeAlias = ReceiptRefused  # noqa: Y015
 @_typing.final
 class Receipt(_message.Message):
     """What a unit did. Its effect happens once for each `receipt_id` of a unit. Other content under the same `receipt_id` is refused with
-    ERROR_REASON_REQUEST_ID_REUSED, also where the first was refused. Content is compared as it is understood: the order of fields, blanks,
+    ERROR_REASON_REQUEST_ID_REUSED, also where the first was refused. Content is compared after parsing: the order of fields, blanks,
     unknown fields and the spelling of names, enums and numbers make no difference.
     """
 

@@ -375,7 +375,7 @@ class SupplementTicketResponse(_message.Message):
     """True if this request_id was known with the same content: nothing was added."""
     @_builtins.property
     def ticket(self) -> _ticket_pb2.Ticket:
-        """The ticket after the change, or as it is now if the request was known already."""
+        """The ticket after the change, or its current state if the request was a repetition."""
 
     def __init__(
         self,

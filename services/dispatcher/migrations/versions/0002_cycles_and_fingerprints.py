@@ -1,6 +1,6 @@
-"""Cycle of a dispatch; fingerprint and outcome of units' requests beside their ids.
+"""Adds the cycle of a dispatch, and fingerprint and outcome of units' requests.
 
-Every column may be left out by the release before: it inserts without them.
+Every column has a default or is nullable: the previous release inserts rows without them.
 """
 
 from __future__ import annotations
