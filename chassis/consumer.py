@@ -41,6 +41,9 @@ _HEARTBEAT = timedelta(milliseconds=500)
 """A member learns from a heartbeat response that another member has left. Until then nobody reads that member's partitions."""
 _CLOSE_TIMEOUT = timedelta(seconds=3)
 _REBUILD_PAUSE = timedelta(milliseconds=500)
+_RECOVERY_PAUSE = timedelta(milliseconds=100)
+_RECOVERY_POLLS = 50
+"""So many polls in a row fail by their connection before the client is replaced."""
 _TYPICAL_RECORD_BYTES = 600
 _STEP_LIMIT = timedelta(seconds=60)
 """A poll, a commit, a batch, or a record that is handled alone, that takes longer hangs."""
@@ -94,6 +97,7 @@ class Consumer:
         self._sink = sink
         self._metrics = metrics
         self._batch = batch
+        self._failed_polls = 0
         self._progress = watch(f"{self.name} {group}", _STEP_LIMIT)
         self._options = {
             **CLIENT_OPTIONS,
@@ -122,13 +126,14 @@ class Consumer:
 
     def _consume(self, stop: threading.Event) -> None:
         consumer = KafkaConsumer(*self._topics, **self._options)
+        self._failed_polls = 0
         offsets = _Offsets(consumer)
         try:
             while not stop.is_set():
                 # While partitions are paused, the poll returns at once with the records of the others.
                 patience = 0 if consumer.paused() else offsets.time_left()
                 with self._progress.round():
-                    polled = consumer.poll(timeout_ms=patience, max_records=self._batch)
+                    polled = self._poll(consumer, patience, stop)
                 records = [record for partition in polled.values() for record in partition]
                 if records:
                     if not self._process(records, stop):
@@ -142,6 +147,35 @@ class Consumer:
         finally:
             with suppress(kafka_errors.KafkaError):
                 consumer.close(autocommit=False, timeout_ms=milliseconds(_CLOSE_TIMEOUT))
+
+    def _poll(self, consumer: KafkaConsumer, patience: int, stop: threading.Event) -> Mapping[TopicPartition, Sequence[Record]]:
+        """Return the next records by partition; none if the connection to the coordinator broke.
+
+        The client raises the error that ended its heartbeats before it takes any record. The consumer stays a member of its group, and its
+        heartbeats start again. A new consumer would have to wait until the session of the old one has expired.
+
+        Args:
+            consumer: The client.
+            patience: Longest wait for records, in milliseconds.
+            stop: Ends the pause after an error.
+
+        Raises:
+            KafkaError: The client does not recover, or not within `_RECOVERY_POLLS` polls.
+        """
+        try:
+            polled: Mapping[TopicPartition, Sequence[Record]] = consumer.poll(timeout_ms=patience, max_records=self._batch)
+        except kafka_errors.KafkaConnectionError as error:
+            self._failed_polls += 1
+            if self._failed_polls > _RECOVERY_POLLS:
+                raise
+            log.info("consumer_heartbeats_lost", error=type(error).__name__)
+            stop.wait(_RECOVERY_PAUSE.total_seconds())
+            with suppress(kafka_errors.KafkaConnectionError):
+                # The public methods start the heartbeats only when the group rebalances.
+                consumer._coordinator.ensure_active_group(timeout_ms=milliseconds(_RECOVERY_PAUSE))  # noqa: SLF001
+            return {}
+        self._failed_polls = 0
+        return polled
 
     def _take_turns(self, consumer: KafkaConsumer, polled: Mapping[TopicPartition, Sequence[Record]], records: Sequence[Record]) -> None:
         """Pause the partitions that filled a batch for one poll: the client returns all records of one partition before the next."""

@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from kafka import KafkaConsumer
+from kafka.errors import KafkaConnectionError
 
-from chassis import lifecycle
+from chassis import consumer, lifecycle
 from chassis.message import new_id
 from tests.integration.chassis.test_consuming import Handler, consumer_of, running, sink_of
 from tests.support.waiting import eventually
@@ -51,6 +53,35 @@ def test_a_consumer_that_starts_before_all_of_its_topics_reads_them_once_they_ar
         topics.make_exactly(topic)
         topics.write(topic, {"key": b"k", "value": b"first"})
         eventually(lambda: probe.effects() == ["first"], "an effect", within=5)
+
+
+def test_heartbeats_that_ended_with_the_connection_begin_again_and_the_member_stays(
+    probe: Probe, topics: Topics, handler: Handler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (topic,) = topics.make("in")
+    clients: list[KafkaConsumer] = []
+
+    def connect(*names: str, **options: object) -> KafkaConsumer:
+        clients.append(KafkaConsumer(*names, **options))
+        return clients[-1]
+
+    async def disconnected() -> None:
+        raise KafkaConnectionError("socket disconnected")
+
+    monkeypatch.setattr(consumer, "KafkaConsumer", connect)
+    topics.write(topic, {"key": b"k", "value": b"before"})
+    with running(consumer_of(probe, topics, [topic], sink_of(probe, handler), group=new_id())):
+        eventually(lambda: probe.effects() == ["before"], "an effect", within=30)
+        coordinator = clients[0]._coordinator
+        ended = coordinator._heartbeat_loop_future
+        with monkeypatch.context() as broken:
+            broken.setattr(coordinator, "_do_heartbeat", disconnected)
+            eventually(lambda: ended.is_done, "the end of the heartbeats", within=10)
+        topics.write(topic, {"key": b"k", "value": b"after"})
+        eventually(lambda: "after" in probe.effects(), "an effect afterwards", within=3)
+        eventually(lambda: coordinator._heartbeat_loop_future and not coordinator._heartbeat_loop_future.is_done, "heartbeats", within=3)
+
+    assert len(clients) == 1
 
 
 class SlowDoor:
