@@ -18,6 +18,7 @@ from sqlalchemy import create_engine, select, text
 
 from chassis.caller import Caller, Role
 from chassis.identity import tokens
+from chassis.instant import to_timestamp
 from chassis.message import InMessage, proto_message, read_record
 from chassis.producer import Producer
 from chassis.sql import build_engine
@@ -77,8 +78,10 @@ class Tickets:
         """Tell of a ticket for each text, submitted so long ago; returns their ids."""
         ids = [str(uuid.uuid4()) for _ in texts]
         for ticket_id, words in zip(ids, texts, strict=True):
-            data = intake_pb2.TicketSubmitted(ticket_id=ticket_id, text=words).SerializeToString()
-            self.send(ticket_id, data, f"message of {ticket_id}", datetime.now(UTC) - age)
+            submit_time = datetime.now(UTC) - age
+            # Complete, as intake sends it: other services of the test run read the same topic.
+            event = intake_pb2.TicketSubmitted(ticket_id=ticket_id, text=words, submit_time=to_timestamp(submit_time))
+            self.send(ticket_id, event.SerializeToString(), f"message of {ticket_id}", submit_time)
         return ids
 
     def send(self, key: str, data: bytes, message_id: str, submit_time: datetime = NOW) -> None:
