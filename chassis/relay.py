@@ -199,10 +199,10 @@ class Relay:
         """Park the ready rows that have to wait, without reading their payload, until enough sendable rows are found."""
         seqs: list[int] = []
         after, most = 0, self._batch
-        ill = set(self._topic_of.values())
+        failing = set(self._topic_of.values())
 
         def lane_of(row: Any) -> str:  # noqa: ANN401 - a row
-            return self._lane(row) if row.aggregatetype in ill else str(row.aggregatetype)
+            return self._lane(row) if row.aggregatetype in failing else str(row.aggregatetype)
 
         while len(seqs) < self._batch:
             ready = conn.execute(self._statements.look, {"after": after, "most": most}).all()
@@ -252,11 +252,11 @@ class Relay:
         if all(error is None for _, error in outcomes) and not self._lanes.names():
             return outcomes
         # A partition that rejects a record for what it is takes others.
-        well = {self._lane(row) for row, error in outcomes if error is None or isinstance(error, Rejected)}
-        ill = {lane: (row, error) for row, error in outcomes if error is not None and (lane := self._lane(row)) not in well}
-        for lane in well:
+        working = {self._lane(row) for row, error in outcomes if error is None or isinstance(error, Rejected)}
+        failing = {lane: (row, error) for row, error in outcomes if error is not None and (lane := self._lane(row)) not in working}
+        for lane in working:
             self._use_again(lane)
-        for lane, (row, error) in ill.items():
+        for lane, (row, error) in failing.items():
             self._back_off(lane, row.aggregatetype, error)
         return outcomes
 
@@ -282,7 +282,7 @@ class Relay:
             self._some_wait, self._sweep = True, _Sweep()
 
     def _choose_probes(self, conn: Connection) -> list[Any]:
-        """Return one row of each partition whose pause is over; a partition of which no row could go is used again without a probe."""
+        """Return one row of each partition whose pause is over; a partition without a row to send is used again without a probe."""
         chosen: list[int] = []
         parked: dict[str, Sequence[Any]] = {}
         for lane in self._lanes.due() if time.monotonic() >= self._next_probe else ():

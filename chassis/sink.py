@@ -150,7 +150,7 @@ class TransactionalSink(Generic[U]):
         """Handle each record alone; those that time out, and those behind them of the same key, last.
 
         Raises:
-            DBAPIError: The first ones timed out, and none was handled. When they come again the others are first, and tell whether the
+            DBAPIError: The first ones timed out, and none was handled. When they come again, the others go first and show whether the
                 database is slow.
         """
         slow: list[Record] = []

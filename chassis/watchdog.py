@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 _CHECK_INTERVAL = timedelta(seconds=1)
 _SUSPENDED = timedelta(seconds=5)
-"""If the watchdog itself did not run for so long, the whole process did not: no loop is to blame, and their limits begin anew."""
+"""If the watchdog itself did not run for so long, the whole process did not: no loop is at fault, and their limits restart."""
 _FRAMES = 15
 
 

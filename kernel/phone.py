@@ -117,7 +117,7 @@ def _skip(pattern: re.Pattern[str], text: str, at: int) -> int:
 
 
 def _begins_number(text: str, at: int) -> bool:
-    """Tell whether a number begins without a separator before it: with a label, or with a plus sign after a blank."""
+    """Return whether a number begins without a separator before it: with a label, or with a plus sign after a blank."""
     return _LABEL.match(text, at) is not None or text[at - 1 : at + 1] == " +"
 
 

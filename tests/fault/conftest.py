@@ -133,7 +133,7 @@ class Run:
         theatre.units.follow(self.ledger)
 
     def load(self, *, addresses: Sequence[str] = (), **options: Any) -> Load:
-        """Return a load client for a `with` block, with the options of `Load`; it calls intake's first replica unless told otherwise."""
+        """Return a load client for a `with` block, with the options of `Load`; it calls intake's first replica by default."""
         metadata = self.city.token_of_portal(self.ledger.portal)
         return Load(self.ledger, metadata, addresses or [self._theatre.service("intake").address], **options)
 

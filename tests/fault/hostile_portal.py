@@ -77,7 +77,7 @@ class HostilePortal:
                 self._note(act, grpc.StatusCode.OK)
 
     def _drain(self, stream: Any) -> None:
-        """Read what a stream holds up to its end, which only then tells its status."""
+        """Read a stream to its end; the status arrives only then."""
         with suppress(grpc.RpcError):
             for _ in stream:
                 pass
